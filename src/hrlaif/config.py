@@ -1,0 +1,354 @@
+"""The configuration: TOML in, frozen and validated sections out, every problem reported at once.
+
+Paths in a configuration are relative to the file that holds them. Keys of endpoints never stand in a configuration: it
+names the environment variable that holds them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hrlaif.errors import ConfigError
+from hrlaif.types import Split, Task
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BUNDLED = "bundled"
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSection(Section):
+    """The starting policy: `bundled`, a folder, or a hub name that transformers loads."""
+
+    name: str = BUNDLED
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+
+class EndpointSection(Section):
+    """One OpenAI-compatible endpoint, e.g. `https://host/v1`. An empty url stands for the bundled model."""
+
+    url: str = ""
+    model: str = ""
+    key_env: str = ""
+    weight: Positive = 1.0
+    in_flight: Count = 64
+    timeout_s: Positive = 120.0
+    retries: Annotated[int, Field(ge=0)] = 6
+    requests_per_minute: NonNegative = 0
+    tokens_per_minute: NonNegative = 0
+    usd_per_million_prompt_tokens: NonNegative = 0.0
+    usd_per_million_completion_tokens: NonNegative = 0.0
+
+    @field_validator("url")
+    @classmethod
+    def _plain_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError(f"{url!r} is not an http(s) address such as http://127.0.0.1:8000/v1")
+        if parts.username or parts.password or parts.query:
+            raise ValueError("holds credentials or a query; put the key into an environment variable instead")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> EndpointSection:
+        if self.url and not self.model:
+            raise ValueError("has a url but no model; name the model that the endpoint serves")
+        return self
+
+
+class JudgeSection(EndpointSection):
+    """The judge, and more endpoints that serve the same model (`replicas`). `budget_usd` 0 means no limit."""
+
+    replicas: tuple[EndpointSection, ...] = ()
+    budget_usd: NonNegative = 0.0
+    gate: bool = True
+
+
+class PromptSource(Section):
+    """One file or dataset folder of prompts; `columns` maps our fields to the source's column names.
+
+    `task`, `category`, `lang` and `split` set here apply to every row that does not carry its own.
+    """
+
+    path: str = BUNDLED
+    columns: dict[str, str] = Field(default_factory=dict)
+    task: Task | None = None
+    category: str | None = None
+    lang: str | None = None
+    split: Split | None = None
+    limit: Annotated[int, Field(ge=0)] = 0
+
+
+class PromptsSection(Section):
+    """Where prompts come from. `train` and `evaluation` limit how many are used (0: all), taken evenly by category."""
+
+    sources: tuple[PromptSource, ...] = (PromptSource(),)
+    evaluation_share: Share = 0.2
+    train: Annotated[int, Field(ge=0)] = 0
+    evaluation: Annotated[int, Field(ge=0)] = 0
+
+
+class ResponsesSection(Section):
+    """How training responses are drawn. `endpoint.url` samples from a server (vLLM) instead of the local model."""
+
+    per_prompt: Annotated[int, Field(ge=2)] = 4
+    temperature: NonNegative = 1.0
+    top_p: Share = 1.0
+    max_tokens: Count = 256
+    endpoint: EndpointSection = EndpointSection()
+
+
+class LabelsSection(Section):
+    """How pairs are labelled.
+
+    `tie_margin`: a mean probability within this distance of 0.5 is a tie. `verifier_probability`: the soft label of
+    a pair that the verifier decided. `solve_times` > 0 lets the judge solve checkable prompts without a reference;
+    a majority of at least `solve_majority` becomes the reference.
+    """
+
+    pairs_per_prompt: Count = 3
+    tie_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    verifier_probability: Annotated[float, Field(gt=0.5, le=1)] = 0.99
+    answer_check: bool = True
+    solve_times: Annotated[int, Field(ge=0)] = 0
+    solve_majority: Share = 0.6
+    solve_max_tokens: Count = 512
+
+
+class RedTeamSection(Section):
+    """The red-team loop. `strategies` empty means all templates; `max_unjudged` is the gate on unjudged responses."""
+
+    enabled: bool = True
+    strategies: tuple[str, ...] = ()
+    attacks_per_prompt: Count = 2
+    max_rewrites: Annotated[int, Field(ge=0)] = 2
+    max_tokens: Count = 256
+    min_length_ratio: NonNegative = 0.2
+    max_length_ratio: Positive = 8.0
+    max_unjudged: Share = 0.3
+    constitution: str = ""
+
+
+class PairsSection(Section):
+    """Which labels become pairs, and the pairs held out to measure the reward model."""
+
+    min_probability: Annotated[float, Field(ge=0.5, le=1)] = 0.5
+    max_opening_share: Share = 0.05
+
+
+class LoraSection(Section):
+    """Low-rank adapters; `rank` 0 trains all weights."""
+
+    rank: Annotated[int, Field(ge=0)] = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.0
+
+
+class RewardSection(Section):
+    """The reward model's training. `held_out` is the share of prompts whose pairs only measure it."""
+
+    lora: LoraSection = LoraSection()
+    epochs: Count = 1
+    pairs_per_step: Count = 16
+    learning_rate: Positive = 2e-4
+    max_tokens: Count = 1024
+    held_out: Share = 0.15
+    centring: NonNegative = 0.01
+
+
+class PolicySection(Section):
+    """PPO. Lengths in tokens, KL in nats; see docs/method.md for the formulas."""
+
+    lora: LoraSection = LoraSection()
+    steps: Count = 50
+    rollouts: Count = 64
+    minibatch: Count = 16
+    epochs: Count = 1
+    learning_rate: Positive = 1e-5
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    max_tokens: Count = 256
+    max_prompt_tokens: Count = 1024
+    temperature: Positive = 1.0
+    kl_weight: NonNegative = 0.05
+    kl_target_nats: NonNegative = 0.0
+    discount: Share = 1.0
+    gae_lambda: Share = 0.95
+    clip: Positive = 0.2
+    value_clip: Positive = 0.2
+    value_weight: NonNegative = 0.1
+    max_grad_norm: Positive = 1.0
+    score_clip: Positive = 5.0
+    no_eos_penalty: NonNegative = 1.0
+    checkpoint_every: Count = 10
+
+
+class EvaluationSection(Section):
+    """How arms are compared. `train_prompts` adds answers to that many training prompts for the reward figures."""
+
+    temperature: NonNegative = 0.0
+    top_p: Share = 1.0
+    max_tokens: Count = 256
+    train_prompts: Annotated[int, Field(ge=0)] = 64
+    judge: EndpointSection | None = None
+
+
+class ReportSection(Section):
+    """What the report shows. Harmful text is hidden unless `show_harmful` is set."""
+
+    title: str = ""
+    cases: Annotated[int, Field(ge=0)] = 8
+    show_harmful: bool = False
+
+
+Arm = Literal["rlaif", "hrlaif"]
+
+
+class Config(Section):
+    """The whole configuration of one run."""
+
+    name: str = "run"
+    run_dir: str = ""
+    seed: int = 0
+    arms: tuple[Arm, ...] = ("rlaif", "hrlaif")
+    threads: Annotated[int, Field(ge=0)] = 0
+    model: ModelSection = ModelSection()
+    judge: JudgeSection = JudgeSection()
+    prompts: PromptsSection = PromptsSection()
+    responses: ResponsesSection = ResponsesSection()
+    labels: LabelsSection = LabelsSection()
+    red_team: RedTeamSection = RedTeamSection()
+    pairs: PairsSection = PairsSection()
+    reward: RewardSection = RewardSection()
+    policy: PolicySection = PolicySection()
+    evaluation: EvaluationSection = EvaluationSection()
+    report: ReportSection = ReportSection()
+
+    @field_validator("arms")
+    @classmethod
+    def _arms_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        if not arms or len(set(arms)) != len(arms):
+            raise ValueError("needs at least one of rlaif, hrlaif, each at most once")
+        return arms
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file and apply `key=value` overrides (values in TOML syntax, bare words are strings).
+
+    Raises:
+        ConfigError: The file is missing or not TOML, or any key is wrong: all problems in one message.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such configuration file. `hrlaif init DIR` writes a commented one.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}).") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+    problems = [problem for override in overrides if (problem := _override(values, override))]
+    if problems:
+        raise ConfigError("--set: " + "; ".join(problems))
+    config = parse(values, where=str(path))
+    return _absolute(config, path.resolve().parent, path.stem)
+
+
+def parse(values: Mapping[str, Any], *, where: str) -> Config:
+    """Validate plain values; `where` names their origin in messages."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors(include_url=False)]
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(f"{where}: {len(problems)} problem(s):\n{lines}") from error
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as TOML, every default written out."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _override(values: dict[str, Any], override: str) -> str | None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        return f"{override!r} is not key=value"
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *parents, last = key.strip().split(".")
+    table: Any = values
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            return f"{key}: {parent!r} is not a section"
+    table[last] = value
+    return None
+
+
+def _describe(problem: Any) -> str:
+    location = [str(step) for step in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    seen = problem.get("input")
+    shown = "" if isinstance(seen, dict) or problem["type"] == "value_error" else f" (seen: {seen!r})"
+    return f"{key}: {message}{shown}" if key else message + shown
+
+
+def _fields_at(location: Sequence[str]) -> list[str]:
+    section: Any = Config
+    for step in location:
+        if step.isdigit():
+            continue
+        annotation = section.model_fields[step].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return list(section.model_fields)
+
+
+def _absolute(config: Config, folder: Path, stem: str) -> Config:
+    """Paths resolved against the configuration's folder, so that a run folder's copy works from anywhere."""
+
+    def resolve(path: str) -> str:
+        return path if path == BUNDLED or not path else str((folder / path).resolve())
+
+    sources = tuple(source.model_copy(update={"path": resolve(source.path)}) for source in config.prompts.sources)
+    model = config.model
+    if (folder / model.name).is_dir():
+        model = model.model_copy(update={"name": resolve(model.name)})
+    name = config.name if "name" in config.model_fields_set else stem
+    return config.model_copy(
+        update={
+            "name": name,
+            "run_dir": resolve(config.run_dir or f"runs/{name}"),
+            "model": model,
+            "prompts": config.prompts.model_copy(update={"sources": sources}),
+            "red_team": config.red_team.model_copy(update={"constitution": resolve(config.red_team.constitution)}),
+        }
+    )

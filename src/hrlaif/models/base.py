@@ -1,0 +1,101 @@
+"""What the rest of the package asks of a model, whatever serves it.
+
+Two protocols: `ChatModel` (anything behind an OpenAI-compatible endpoint, one call at a time, asynchronous) and
+`Sampler` (a policy that answers many prompts, batched as it likes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hrlaif.types import Cost, Finish, Message, Prompt, Response
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat completion.
+
+    `top_logprobs` > 0 asks for that many alternatives per token; `response_schema` (a JSON schema) asks for a
+    structured reply where the endpoint supports it. `purpose` names the stage for the accounts, and is not part of
+    what identifies the call.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    top_logprobs: int = 0
+    response_schema: dict[str, Any] | None = None
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """What came back. `top_logprobs[t]` maps candidate tokens at position t to log-probabilities (nats), empty where
+    the endpoint returns none. `cost` is what was paid when the call was made, `cached` whether it was paid earlier."""
+
+    text: str
+    finish: Finish
+    model: str
+    top_logprobs: tuple[dict[str, float], ...] = ()
+    cost: Cost = Cost()
+    cached: bool = False
+
+
+class ChatModel(Protocol):
+    """A chat endpoint. Implementations bound their own concurrency, retry what can be retried, and are safe to call
+    from many tasks of one event loop at once."""
+
+    @property
+    def name(self) -> str:
+        """The model's name as it appears in records."""
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Answer one request.
+
+        Raises:
+            CallError: This call failed for good; others may still succeed.
+            ModelError: No call can succeed (unreachable endpoint, wrong key, unknown model).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One response to draw: which prompt, under which response id, with which seed."""
+
+    prompt: Prompt
+    response_id: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How responses are drawn; temperature 0 is greedy. The same for every arm that is compared."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+
+
+class Sampler(Protocol):
+    """A policy that answers prompts."""
+
+    @property
+    def name(self) -> str:
+        """The policy's name as it appears in `Response.model`."""
+
+    def sample(self, requests: Sequence[SampleRequest], decoding: Decoding) -> Iterator[Response]:
+        """Draw one response per request, yielded in the order of the requests, as they become available.
+
+        A call that failed for good yields a response with an empty text and finish FAILED.
+        """
+
+
+class RewardScorer(Protocol):
+    """A reward model that scores whole responses."""
+
+    def score(self, conversations: Iterable[tuple[tuple[Message, ...], str]]) -> list[float]:
+        """One score (any real number) per (messages, response text)."""
