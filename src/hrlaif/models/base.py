@@ -47,7 +47,14 @@ class ChatReply:
 
 class ChatModel(Protocol):
     """A chat endpoint. Implementations bound their own concurrency, retry what can be retried, and are safe to call
-    from many tasks of one event loop at once."""
+    from many tasks of one event loop at once. Enter it (`async with model:`) inside the event loop that uses it; it
+    may be entered again later in another loop."""
+
+    async def __aenter__(self) -> ChatModel:
+        """Open connections."""
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close them."""
 
     @property
     def name(self) -> str:

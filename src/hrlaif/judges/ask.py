@@ -1,0 +1,132 @@
+"""How every judge asks: a template, untrusted text between unguessable marks, and a reply read strictly or not at all.
+
+Two kinds of question. `choose` wants one of a few letters and returns their probabilities (from the log-probabilities
+of the verdict tokens where the endpoint returns them, otherwise from the reply's text). `ask_fields` wants a JSON
+object and returns it validated. Both return None for what cannot be read: never a guess.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hrlaif.errors import CallError
+from hrlaif.models.base import ChatModel, ChatReply, ChatRequest
+from hrlaif.types import Cost, Message
+
+Fields = TypeVar("Fields", bound=BaseModel)
+TOP_LOGPROBS = 20
+# Characters that a reader does not see but a model reads: zero-width, bidirectional controls, tags, soft hyphen.
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\U000e0000-\U000e007f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The judge's choice among letters: probabilities that sum to 1, or None where the reply was unreadable."""
+
+    probabilities: Mapping[str, float] | None
+    reply: str
+    cost: Cost
+
+
+@functools.cache
+def template(name: str) -> string.Template:
+    """The prompt `templates/NAME.txt`; `$name` marks stand for values."""
+    return string.Template(resources.files("hrlaif.judges").joinpath(f"templates/{name}.txt").read_text("utf-8"))
+
+
+def render(name: str, *, trusted: Mapping[str, str] | None = None, untrusted: Mapping[str, str]) -> str:
+    """A template with its values; each untrusted text stands between marks that it cannot contain.
+
+    The mark is a hash of all untrusted texts: whoever wrote one of them cannot know it, yet the same question always
+    gives the same prompt, so that the ledger recognises it.
+    """
+    nonce = hashlib.sha256("\0".join(untrusted.values()).encode()).hexdigest()[:12]
+    quoted = {key: f"<<{nonce}>>\n{visible(text)}\n<</{nonce}>>" for key, text in untrusted.items()}
+    return template(name).substitute({**(trusted or {}), **quoted, "mark": f"<<{nonce}>>"})
+
+
+def visible(text: str) -> str:
+    """The text as a person would see it: invisible and direction-changing characters removed."""
+    return _INVISIBLE.sub("", text)
+
+
+async def choose(judge: ChatModel, question: str, options: tuple[str, ...], *, purpose: str) -> Choice:
+    """Ask for one of the letters in `options`. A failed call is an unreadable choice, so that it costs one label."""
+    request = ChatRequest((Message("user", question),), max_tokens=4, top_logprobs=TOP_LOGPROBS, purpose=purpose)
+    try:
+        reply = await judge.chat(request)
+    except CallError as error:
+        return Choice(None, f"call failed: {error}", Cost())
+    return Choice(letter_probabilities(reply, options), reply.text, reply.cost)
+
+
+def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str, float] | None:
+    """P(option) read from the first token that is an option, normalised over the options.
+
+    The reply's own text decides which token that is; variants (" A", "a", "A.") count together. Without
+    log-probabilities the text's letter gets probability 1.
+    """
+    for alternatives in reply.top_logprobs:
+        best = max(alternatives, key=lambda token: alternatives[token], default="")
+        if _letter(best) not in options:
+            if best.strip(" \n\"'*([{:"):
+                break
+            continue
+        mass = dict.fromkeys(options, 0.0)
+        for token, logprob in alternatives.items():
+            if (letter := _letter(token)) in mass:
+                mass[letter] += math.exp(logprob)
+        total = sum(mass.values())
+        return {option: probability / total for option, probability in mass.items()}
+    found = re.match(r"[\W_]*([A-Za-z])\b", reply.text)
+    if found and found.group(1).upper() in options:
+        return {option: float(option == found.group(1).upper()) for option in options}
+    return None
+
+
+def _letter(token: str) -> str:
+    return token.strip(" \n\t\"'*()[]{}.:▁Ġ").upper()
+
+
+async def ask_fields(
+    judge: ChatModel, question: str, fields: type[Fields], *, purpose: str, max_tokens: int = 256
+) -> tuple[Fields | None, str, Cost]:
+    """Ask for a JSON object of the shape `fields`; returns (the object or None, the raw reply, its cost)."""
+    request = ChatRequest(
+        (Message("user", question),),
+        max_tokens=max_tokens,
+        response_schema=fields.model_json_schema(),
+        purpose=purpose,
+    )
+    try:
+        reply = await judge.chat(request)
+    except CallError as error:
+        return None, f"call failed: {error}", Cost()
+    return parse_fields(reply.text, fields), reply.text, reply.cost
+
+
+def parse_fields(text: str, fields: type[Fields]) -> Fields | None:
+    """The last JSON object in the text that fits `fields`, None if there is none."""
+    decoder = json.JSONDecoder()
+    found: Fields | None = None
+    position = text.find("{")
+    while position >= 0:
+        try:
+            value: Any
+            value, end = decoder.raw_decode(text, position)
+            found = fields.model_validate(value)
+            position = text.find("{", end)
+        except (ValueError, ValidationError):
+            position = text.find("{", position + 1)
+    return found
