@@ -94,16 +94,26 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON ({error}). Delete it and run the stage again.") from error
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    if not path.exists():
-        raise DataError(f"{path}: no such file.")
-    with path.open("rb") as file:
-        stream: Any = file
-        if path.suffix == ".zst":
-            stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file))
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield number, line
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Stream the lines of a text file (plain or .zst) that are not blank, with their numbers from 1.
+
+    Raises:
+        DataError: The file is missing, cannot be read, or its compressed content is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            stream: Any = file
+            if path.suffix == ".zst":
+                # Appending to a .zst file adds a frame; by default the reader stops after the first.
+                frames = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+                stream = io.BufferedReader(frames)
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, line
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except (OSError, zstandard.ZstdError) as error:
+        raise DataError(f"{path}: cannot be read ({error}).") from error
 
 
 def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
@@ -113,7 +123,7 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
         DataError: A line is not JSON or not such a record; the message holds `file:line` and the fields at fault.
     """
     reader = adapter(record_type)
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         try:
             record = reader.validate_json(line)
         except ValidationError as error:

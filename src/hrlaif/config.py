@@ -24,6 +24,7 @@ else:
     import tomli as tomllib
 
 BUNDLED = "bundled"
+PROMPT_FIELDS = ("id", "prompt", "messages", "category", "task", "reference", "choices", "lang", "split", "hazard")
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -87,7 +88,9 @@ class JudgeSection(EndpointSection):
 class PromptSource(Section):
     """One file or dataset folder of prompts; `columns` maps our fields to the source's column names.
 
-    `task`, `category`, `lang` and `split` set here apply to every row that does not carry its own.
+    A column may be nested (`answer.value`), `prompt` and `choices` may be several (`"A, B, C, D"`), and "" leaves a
+    field unread. `task`, `category`, `lang` and `split` set here apply to every row that does not carry its own.
+    `limit` (0: all) is taken evenly by category.
     """
 
     path: str = BUNDLED
@@ -97,6 +100,13 @@ class PromptSource(Section):
     lang: str | None = None
     split: Split | None = None
     limit: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("columns")
+    @classmethod
+    def _fields_are_ours(cls, columns: dict[str, str]) -> dict[str, str]:
+        if unknown := [name for name in columns if name not in PROMPT_FIELDS]:
+            raise ValueError(f"unknown field {unknown[0]!r}; the fields to map are {', '.join(PROMPT_FIELDS)}")
+        return columns
 
 
 class PromptsSection(Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 
 class Task(str, Enum):
@@ -296,3 +297,17 @@ class Metric:
     high: float
     n: int
     unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPair:
+    """Two answers whose better one is known (`label` "A", "B" or "tie"): what a judge's quality is measured on."""
+
+    id: str
+    prompt: str
+    response_a: str
+    response_b: str
+    label: Literal["A", "B", "tie"]
+    category: str = ""
+    lang: str = "en"
+    source: str = ""
