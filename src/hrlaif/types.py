@@ -145,12 +145,17 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A verifier's reading of one response: `found` is the final answer it saw, None if it saw none."""
+    """A verifier's reading of one response: `found` is the final answer it saw, None if it saw none.
+
+    `verifier` is the name of the rule, or of the judge that was asked; `reference` what `found` was compared with.
+    """
 
     response_id: str
     outcome: Outcome
     found: str | None
     verifier: str
+    reference: str | None = None
+    cost: Cost = Cost()
 
 
 @dataclass(frozen=True, slots=True)
