@@ -1,0 +1,29 @@
+"""Rates, means, agreement and preference with their 95 % intervals and counts; pure functions, no numpy.
+
+What cannot be measured (no rows, or one row where a spread is needed) has the value NaN and keeps its count;
+`measured` leaves such metrics out, so that a file never holds a number that means nothing.
+"""
+
+from hrlaif.metrics.agreement import agreement, cohen_kappa, flip_rate
+from hrlaif.metrics.means import bootstrap_mean, paired_difference
+from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
+from hrlaif.metrics.shares import corrected_share, mcnemar, measured, paired_shares, unmeasured, wilson
+from hrlaif.metrics.text import distinct_n, words
+
+__all__ = [
+    "agreement",
+    "bootstrap_mean",
+    "cohen_kappa",
+    "corrected_share",
+    "distinct_n",
+    "flip_rate",
+    "length_controlled_win_ratio",
+    "mcnemar",
+    "measured",
+    "paired_difference",
+    "paired_shares",
+    "unmeasured",
+    "wilson",
+    "win_ratio",
+    "words",
+]

@@ -1,0 +1,105 @@
+"""Shares of rows: one share, the difference of two shares on the same rows, and a share seen through a faulty test."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from statistics import NormalDist
+from typing import Any
+
+from hrlaif.errors import DataError
+from hrlaif.types import Metric
+
+Z_95 = NormalDist().inv_cdf(0.975)
+
+
+def unmeasured(name: str, *, n: int = 0, unit: str = "") -> Metric:
+    """The metric that has no number: value and bounds are NaN; `n` rows were there, too few to say anything."""
+    return Metric(name, math.nan, math.nan, math.nan, n, unit)
+
+
+def measured(metrics: Iterable[Metric]) -> dict[str, dict[str, Any]]:
+    """The metrics that have a number, as plain values by name; the others are left out (JSON has no NaN)."""
+    return {metric.name: dataclasses.asdict(metric) for metric in metrics if not math.isnan(metric.value)}
+
+
+def wilson(successes: float, n: int, *, name: str, unit: str = "share") -> Metric:
+    """A share with its Wilson score interval, which stays within 0..1 and has a width even at 0 of n.
+
+    `(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)` with z = 1.96. Without rows (n = 0) there is no number:
+    value and bounds are NaN.
+
+    Raises:
+        DataError: `successes` is not within 0..n, so the caller counted wrongly.
+    """
+    if not 0 <= successes <= n:
+        raise DataError(f"{name}: {successes} of {n} is not a share. Count the successes among the n rows.")
+    if n == 0:
+        return unmeasured(name, unit=unit)
+    share = successes / n
+    shrink = 1 + Z_95**2 / n
+    centre = (share + Z_95**2 / (2 * n)) / shrink
+    reach = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n * n)) / shrink
+    # Rounding can leave 0 of n a hair above its own value; the interval always holds the value.
+    return Metric(name, share, min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach)), n, unit)
+
+
+def paired_shares(rows: Iterable[tuple[bool, bool]], *, name: str, unit: str = "share") -> Metric:
+    """Share of the first minus share of the second on the same rows, -1..1.
+
+    With b rows that only the first has, and c that only the second has, the value is `(b - c) / n`. Interval: 0.5 added
+    to each cell of the two by two table, then Wald ("Wald+2": Agresti and Min, Statistics in Medicine 24, 2005), which
+    has a width even where the two never differ.
+    """
+    counts = [(first, second) for first, second in rows]
+    n = len(counts)
+    if n == 0:
+        return unmeasured(name, unit=unit)
+    b, c = discordant(counts)
+    low, high = _wald_plus_2(b, c, n)
+    return Metric(name, (b - c) / n, low, high, n, unit)
+
+
+def discordant(rows: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
+    """How many rows only the first has, and how many only the second has."""
+    return sum(first and not second for first, second in rows), sum(second and not first for first, second in rows)
+
+
+def _wald_plus_2(b: int, c: int, n: int) -> tuple[float, float]:
+    """Bounds of `(b - c) / n`, within -1..1; they hold the value for every b + c <= n."""
+    centre = (b - c) / (n + 2)
+    reach = Z_95 * math.sqrt(b + c + 1 - (b - c) ** 2 / (n + 2)) / (n + 2)
+    return max(-1.0, centre - reach), min(1.0, centre + reach)
+
+
+def mcnemar(b: int, c: int) -> float:
+    """Exact two-sided p-value that b and c (rows that only one of two arms has) come from a fair coin; 1 if none."""
+    n, fewer = b + c, min(b, c)
+    ways, tail = 1, 0
+    for k in range(fewer + 1):
+        tail += ways
+        ways = ways * (n - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << n))
+
+
+def corrected_share(successes: int, n: int, *, sensitivity: float, specificity: float, name: str) -> Metric:
+    """The true share behind one that was counted by a judge who errs (Rogan and Gladen), clipped to 0..1.
+
+    `(seen + specificity - 1) / (sensitivity + specificity - 1)`, applied to the share and to its Wilson bounds. The
+    judge's sensitivity and specificity count as known: where they come from few rows, the interval is too narrow.
+
+    Raises:
+        DataError: sensitivity + specificity <= 1, so the judge's yes carries no news.
+    """
+    news = sensitivity + specificity - 1
+    if news <= 0:
+        raise DataError(
+            f"{name}: a judge with sensitivity {sensitivity:.3f} and specificity {specificity:.3f} is no better than "
+            "chance, so its counts cannot be corrected. Use a better judge."
+        )
+    seen = wilson(successes, n, name=name)
+    if n == 0:
+        return seen
+    value, low, high = (min(1.0, max(0.0, (x + specificity - 1) / news)) for x in (seen.value, seen.low, seen.high))
+    return Metric(name, value, low, high, n, seen.unit)
