@@ -1,0 +1,10 @@
+"""The labels stage: which of two responses is better, how sure, and on what evidence.
+
+`verify` reads the final answers once for the whole run; `label` makes one arm's labels from them.
+"""
+
+from hrlaif.labels.accuracy import label_accuracy
+from hrlaif.labels.label import Group, label, left_out
+from hrlaif.labels.verify import verify
+
+__all__ = ["Group", "label", "label_accuracy", "left_out", "verify"]
