@@ -160,7 +160,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One judge call on one ordered pair. `p_first` is P(first is better) in 0..1; 0.5 where `verdict` is UNREADABLE."""
+    """One judge call on one ordered pair. `p_first` is P(first is better), 0..1; 0.5 where `verdict` is UNREADABLE."""
 
     prompt_id: str
     first_id: str
@@ -267,10 +267,25 @@ class Satisfaction(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One arm's answer to one evaluation prompt, with everything measured on it.
+class SatisfactionVerdict:
+    """A judge's yes or no on one response; `p_satisfied` is P(yes), None where it was not read from probabilities."""
 
-    `p_win` is P(this response is better than the start's) from both orders, None for the start itself.
+    response_id: str
+    satisfied: Satisfaction
+    p_satisfied: float | None
+    reason: str
+    judge: str
+    reply: str
+    cost: Cost = Cost()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One arm's answer to one prompt, with everything measured on it.
+
+    `words` counts Chinese and Japanese characters one by one. `satisfied` is None where nobody was asked: on training
+    prompts, which are answered for the reward figures only. `p_win` is P(this response is better than the start's)
+    from both orders and `verdict` FIRST where it wins, both None for the start itself and on red-team prompts.
     `reward` is the score of the arm's own reward model, `start_reward` that model's score of the start's answer.
     """
 
@@ -279,8 +294,9 @@ class Evaluation:
     category: str
     task: Task
     response: Response
-    tokens: int
-    satisfied: Satisfaction
+    words: int
+    characters: int
+    satisfied: Satisfaction | None
     reason: str
     verification: Verification | None = None
     harm: HarmVerdict | None = None
