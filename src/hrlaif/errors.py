@@ -4,6 +4,7 @@
     ├── ConfigError             the configuration or a command-line option is wrong     exit code 2
     ├── DataError               a record or a file cannot be used                       exit code 2
     ├── ModelError              a model or an endpoint did not do its work              exit code 2
+    │   ├── BudgetError         the money set aside for calls is spent; raise it to continue
     │   └── CallError           one call failed for good: it costs its own record only, never the run
     └── GateError               a quality gate or a check failed; the run is intact     exit code 1
 
@@ -29,6 +30,10 @@ class DataError(HrlaifError):
 
 class ModelError(HrlaifError):
     """A model or an endpoint cannot be reached, loaded or trusted."""
+
+
+class BudgetError(ModelError):
+    """The budget for paid calls is spent; everything paid for is kept, and the run continues with a larger one."""
 
 
 class CallError(ModelError):

@@ -1,0 +1,305 @@
+"""Any OpenAI-compatible chat endpoint, or several that serve one model: many calls at once, each paid once.
+
+What can be retried is retried (no connection, 408, 409, 429, 5xx, broken JSON, timeouts); what cannot costs its own
+call (400, 422) or stops the run with one message (401, 403, 404). Replies go to the ledger before they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import errno
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+from hrlaif.config import EndpointSection, JudgeSection
+from hrlaif.errors import CallError, ConfigError, ModelError
+from hrlaif.models import wire
+from hrlaif.models.base import ChatReply, ChatRequest
+from hrlaif.models.endpoints import CallQueue, Endpoint, endpoint_key, jitter, log
+from hrlaif.models.ledger import Ledger
+from hrlaif.models.limits import Budget
+from hrlaif.models.wire import Fate
+
+FIRST_CONTACT_S = 5.0
+PATIENCE_S = 900.0
+LONGEST_RETRY_AFTER_S = 600.0
+REFUSALS_BEFORE_ANY_ANSWER = 50
+LEAVE_S = 5.0
+_FIRST_RETRY_S = 0.5
+_MOST_RETRY_S = 30.0
+_ADVICE = {
+    401: "Put a valid key into the environment variable {variable}.",
+    402: "The account behind the key has no credit left.",
+    403: "The key in the environment variable {variable} may not use this model.",
+    404: "Check the url (it usually ends in /v1) and the model name {model!r}.",
+    429: "The account behind the key has no credit left.",
+}
+
+
+class _FailedAttemptError(Exception):
+    """One attempt failed."""
+
+    def __init__(self, fate: Fate, reason: str, status: int = 0, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.fate, self.reason, self.status, self.retry_after_s = fate, reason, status, retry_after_s
+
+
+class HttpModel:
+    """A ChatModel over HTTP.
+
+    Args:
+        endpoints: One or more endpoints that serve the same model; the first one names it. A JudgeSection brings its
+            replicas and its budget.
+        ledger: Where paid replies are kept and found again; without one nothing is remembered.
+        budget_usd: Stop when so much is paid, earlier calls in the ledger included; 0 means no limit.
+
+    Raises:
+        ConfigError: An endpoint has no url, its key is missing, or a budget is set without prices.
+    """
+
+    def __init__(
+        self,
+        endpoints: EndpointSection | Sequence[EndpointSection],
+        *,
+        ledger: Ledger | None,
+        budget_usd: float = 0.0,
+    ) -> None:
+        sections = (endpoints,) if isinstance(endpoints, EndpointSection) else tuple(endpoints)
+        if len(sections) == 1 and isinstance(sections[0], JudgeSection):
+            budget_usd = budget_usd or sections[0].budget_usd
+            sections = (sections[0], *sections[0].replicas)
+        _check(sections, budget_usd)
+        self.name = sections[0].model
+        self._section = sections[0]
+        self._endpoints: list[Endpoint] = []
+        self._variables: dict[str, str] = {}
+        for section in sections:
+            key, self._variables[section.url] = endpoint_key(section, os.environ)
+            self._endpoints.append(Endpoint(section, key))
+        self._ledger = ledger
+        self._paid_here = 0.0
+        self._budget = Budget(budget_usd, self._paid_usd)
+        self._queue = CallQueue(self._endpoints)
+        self._entered = 0
+        self._answered = False
+        self._refused = 0
+        self._last_answer = 0.0
+        self._fatal: Exception | None = None
+        self._calls: dict[bytes, asyncio.Task[ChatReply]] = {}
+        self._on_wire: set[asyncio.Task[Any]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls may be in flight at most, over all endpoints."""
+        return sum(endpoint.section.in_flight for endpoint in self._endpoints)
+
+    async def __aenter__(self) -> HttpModel:
+        if self._entered == 0:
+            self._fatal = None
+            self._budget = Budget(self._budget.limit_usd, self._paid_usd)
+            self._queue = CallQueue(self._endpoints)
+            self._last_answer = time.monotonic()
+            for endpoint in self._endpoints:
+                await endpoint.open()
+        self._entered += 1
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._entered -= 1
+        if self._entered:
+            return
+        # Calls that the endpoint is answering are paid for: let them reach the ledger, and drop the others.
+        for task in set(self._calls.values()) - self._on_wire:
+            task.cancel()
+        if self._on_wire:
+            await asyncio.wait(self._on_wire, timeout=LEAVE_S)
+        left = list(self._calls.values())
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        self._queue.close()
+        for endpoint in self._endpoints:
+            await endpoint.close()
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Answer one request, from the ledger where it was paid for before; the same request twice is paid once.
+
+        Raises:
+            CallError: The endpoint refuses this request, or failed it more often than `retries`.
+            BudgetError: The budget is spent.
+            ModelError: No call can succeed: unreachable, wrong key, unknown model.
+            DataError: The ledger cannot be written.
+        """
+        body = wire.encode(wire.fields(request))
+        key = wire.call_key(self.name, body)
+        if self._ledger is not None and (known := self._ledger.get(key)) is not None:
+            return known
+        if (task := self._calls.get(key)) is not None:
+            return dataclasses.replace(await asyncio.shield(task), cached=True)
+        if self._entered == 0:
+            raise RuntimeError("enter the model first: `async with model:`")
+        task = asyncio.get_running_loop().create_task(self._pay(key, request, body))
+        self._calls[key] = task
+        return await asyncio.shield(task)
+
+    async def _pay(self, key: bytes, request: ChatRequest, body: bytes) -> ChatReply:
+        tokens = wire.estimated_tokens(body) + request.max_tokens
+        highest_usd = wire.price(tokens - request.max_tokens, request.max_tokens, self._section).usd
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await self._budget.hold(highest_usd)
+            try:
+                reply, seconds = await self._answer(task, request, body, tokens)
+                if self._ledger is not None:
+                    await self._ledger.put(key, reply, purpose=request.purpose, seconds=seconds)
+                self._paid_here += reply.cost.usd
+            finally:
+                self._budget.settle(highest_usd)
+            return reply
+        finally:
+            self._on_wire.discard(task)
+            del self._calls[key]
+
+    async def _answer(
+        self, task: asyncio.Task[Any], request: ChatRequest, body: bytes, tokens: int
+    ) -> tuple[ChatReply, float]:
+        """Try until there is an answer; returns it with its seconds."""
+        tries, faults = 0, 0
+        while True:
+            if self._fatal is not None:
+                raise self._fatal
+            endpoint = await self._queue.acquire(tokens)
+            self._on_wire.add(task)
+            started = time.monotonic()
+            try:
+                reply = await self._attempt(endpoint, request, body)
+                self._note_answer(endpoint, time.monotonic() - started)
+                endpoint.unused(tokens - reply.cost.prompt_tokens - reply.cost.completion_tokens)
+                return reply, time.monotonic() - started
+            except _FailedAttemptError as failed:
+                endpoint.unused(tokens)
+                failure = failed
+                self._note_failure(endpoint, failed)
+            finally:
+                self._queue.release(endpoint)
+            self._on_wire.discard(task)
+            tries += 1
+            faults += failure.fate in (Fate.OVERLOADED, Fate.FAULTY)
+            if faults > endpoint.section.retries:
+                raise self._given_up(endpoint, failure, faults)
+            waits_at_endpoint = failure.retry_after_s or failure.fate is Fate.UNREACHABLE
+            await asyncio.sleep(jitter(1 if waits_at_endpoint else tries, _FIRST_RETRY_S, _MOST_RETRY_S))
+
+    async def _attempt(self, endpoint: Endpoint, request: ChatRequest, body: bytes) -> ChatReply:
+        """One POST, and more where the endpoint rejects a field that it can do without."""
+        adaptations = endpoint.adaptations
+        while True:
+            if adaptations:
+                body = wire.encode(wire.fields(request, adaptations))
+            status, headers, raw = await self._post(endpoint, wire.with_model(endpoint.section.model, body))
+            if status == 200:
+                try:
+                    reply = wire.parse_reply(raw, body, endpoint.section)
+                except wire.BrokenReplyError as error:
+                    raise _FailedAttemptError(Fate.FAULTY, str(error), status) from error
+                self._remember(endpoint, adaptations)
+                return reply
+            text = wire.error_text(raw)
+            change = wire.adaptation_for(text, wire.fields(request, adaptations)) if status in (400, 422) else None
+            if change is None:
+                raise _FailedAttemptError(
+                    wire.fate(status, text), f"{status} {text}".strip(), status, wire.retry_after_s(headers)
+                )
+            adaptations |= {change}
+
+    async def _post(self, endpoint: Endpoint, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            async with endpoint.session.post(endpoint.url, data=body, allow_redirects=False) as response:
+                raw = await response.read()
+                return response.status, response.headers, endpoint.key.hide_in(raw)
+        except aiohttp.ClientSSLError as error:
+            raise _FailedAttemptError(Fate.FATAL, f"no secure connection ({error})") from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EMFILE:
+                reason = "too many open connections; lower in_flight or raise `ulimit -n`"
+                raise _FailedAttemptError(Fate.FATAL, reason) from error
+            raise _FailedAttemptError(Fate.UNREACHABLE, f"no connection ({error})") from error
+        except asyncio.TimeoutError as error:
+            raise _FailedAttemptError(Fate.OVERLOADED, f"no answer within {endpoint.section.timeout_s:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _FailedAttemptError(Fate.FAULTY, f"the connection broke ({error or type(error).__name__})") from error
+
+    def _remember(self, endpoint: Endpoint, adaptations: frozenset[wire.Adaptation]) -> None:
+        for adaptation in adaptations - endpoint.adaptations:
+            log.warning("%s rejects a field and now %s", endpoint.section.url, adaptation.value)
+        endpoint.adaptations |= adaptations
+
+    def _note_answer(self, endpoint: Endpoint, seconds: float) -> None:
+        endpoint.works()
+        endpoint.window.answered(seconds)
+        self._answered = True
+        self._last_answer = time.monotonic()
+
+    def _note_failure(self, endpoint: Endpoint, failed: _FailedAttemptError) -> None:
+        """Update the endpoint, and end the call or the run where trying again is no use."""
+        now = time.monotonic()
+        where = f"{endpoint.section.url}: {failed.reason}"
+        if failed.fate is Fate.FATAL:
+            advice = _ADVICE.get(failed.status, "Check the url and the model name.")
+            variable = self._variables[endpoint.section.url]
+            raise self._stop(f"{where}. {advice.format(variable=variable, model=endpoint.section.model)}")
+        if failed.fate is Fate.REFUSED:
+            endpoint.works()
+            self._refused += 1
+            if not self._answered and self._refused >= REFUSALS_BEFORE_ANY_ANSWER:
+                raise self._stop(
+                    f"{where}. It refused the first {self._refused} calls: check the model and its options."
+                )
+            raise CallError(where)
+        if failed.retry_after_s > LONGEST_RETRY_AFTER_S:
+            raise self._stop(
+                f"{where}. It asks to wait {failed.retry_after_s:.0f} s: run the same command later, nothing is lost."
+            )
+        endpoint.not_before(now + failed.retry_after_s)
+        if failed.fate in (Fate.RATE_LIMITED, Fate.OVERLOADED):
+            endpoint.window.turned_away()
+        if failed.fate is not Fate.RATE_LIMITED:
+            endpoint.fails(failed.reason, now)
+        endpoint.unreachable = failed.fate is Fate.UNREACHABLE
+        silent_s = now - self._last_answer
+        if not self._answered and silent_s > FIRST_CONTACT_S and all(known.unreachable for known in self._endpoints):
+            raise self._stop(f"{where}. Is the server running, and is this its address?")
+        if silent_s > PATIENCE_S:
+            raise self._stop(f"{where}. No answer for {silent_s:.0f} s: run the same command when it works again.")
+
+    def _given_up(self, endpoint: Endpoint, failed: _FailedAttemptError, attempts: int) -> Exception:
+        message = f"{endpoint.section.url}: {failed.reason} ({attempts} attempts)"
+        if self._answered:
+            return CallError(message)
+        return self._stop(f"{message}. It has not answered a single call: check the server, the url and the model.")
+
+    def _stop(self, message: str) -> ModelError:
+        error = ModelError(message)
+        self._fatal = error
+        self._queue.fail_all(error)
+        return error
+
+    def _paid_usd(self) -> float:
+        return self._paid_here if self._ledger is None else self._ledger.paid_usd
+
+
+def _check(sections: Sequence[EndpointSection], budget_usd: float) -> None:
+    if not sections or not all(section.url for section in sections):
+        raise ConfigError("url: an endpoint needs one, such as http://127.0.0.1:8000/v1.")
+    prices = [section.usd_per_million_prompt_tokens + section.usd_per_million_completion_tokens for section in sections]
+    if budget_usd and not any(prices):
+        raise ConfigError(
+            "budget_usd is set but the endpoint has no prices, so nothing could be counted. "
+            "Set usd_per_million_prompt_tokens and usd_per_million_completion_tokens."
+        )

@@ -1,0 +1,244 @@
+"""The ledger: every paid call once, on disk before its reply is used.
+
+One SQLite file in WAL mode. Replies are committed in groups by a writer thread, so that hundreds of calls a second
+share a few commits; a call waits for the commit that holds it. A commit has reached the operating system when it
+returns: killing the process loses nothing (a power cut may lose the last moments, but never damages the file).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zstandard
+
+from hrlaif.errors import DataError
+from hrlaif.models.base import ChatReply
+from hrlaif.types import Cost, Finish
+
+FORMAT = 1
+_LINGER_S = 0.002
+_MOST_ROWS_AT_ONCE = 1024
+_LOCK_TIMEOUT_S = 60.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    key BLOB PRIMARY KEY, purpose TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, usd REAL NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL,
+    reply BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS accounts (
+    purpose TEXT PRIMARY KEY, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, usd REAL NOT NULL);
+"""
+_INSERT = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ACCOUNT = (
+    "INSERT INTO accounts VALUES (?, ?, ?, ?, ?) ON CONFLICT (purpose) DO UPDATE SET calls = calls + excluded.calls,"
+    " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
+    " completion_tokens = completion_tokens + excluded.completion_tokens, usd = usd + excluded.usd"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    key: bytes
+    purpose: str
+    seconds: float
+    reply: ChatReply
+    committed: asyncio.Future[None]
+
+
+class Ledger:
+    """Replies by the key of their request, with what they cost. Several processes may use the same file at once.
+
+    Raises (from every method):
+        DataError: The file is damaged or no ledger, the disk is full or read-only; the message says what to do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._lock = threading.Lock()
+        with self._explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = self._connect()
+            self._create()
+        self._paid_usd = self.totals().usd
+
+    @property
+    def paid_usd(self) -> float:
+        """All that was paid so far, as of this process's last commit."""
+        return self._paid_usd
+
+    def get(self, key: bytes) -> ChatReply | None:
+        """The reply that was paid for earlier (`cached` is True), None where there is none."""
+        with self._explained(), self._lock:
+            row = self._db.execute(
+                "SELECT reply, model, prompt_tokens, completion_tokens, usd FROM calls WHERE key = ?", (key,)
+            ).fetchone()
+        if row is None:
+            return None
+        try:
+            text, finish, top_logprobs = json.loads(zstandard.decompress(row[0]))
+            logprobs = tuple(dict(position) for position in top_logprobs)
+            return ChatReply(text, Finish(finish), row[1], logprobs, Cost(1, *row[2:]), cached=True)
+        except (zstandard.ZstdError, ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    async def put(self, key: bytes, reply: ChatReply, *, purpose: str, seconds: float) -> None:
+        """Record a paid reply; returns once it is committed."""
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
+            self._writer.start()
+        committed = asyncio.get_running_loop().create_future()
+        self._entries.put(_Entry(key, purpose, seconds, reply, committed))
+        await committed
+
+    def totals(self, purpose: str | None = None) -> Cost:
+        """What was paid in total, or for one purpose."""
+        return sum((cost for name, cost in self.by_purpose().items() if purpose in (None, name)), Cost())
+
+    def by_purpose(self) -> dict[str, Cost]:
+        """What was paid for each purpose."""
+        with self._explained(), self._lock:
+            rows = self._db.execute("SELECT * FROM accounts ORDER BY purpose").fetchall()
+        return {purpose: Cost(*cost) for purpose, *cost in rows}
+
+    def close(self) -> None:
+        """Commit what is left and close the file."""
+        if self._writer is not None:
+            self._entries.put(None)
+            self._writer.join()
+            self._writer = None
+        with self._explained(), self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            self.path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=16
+        )
+        db.execute("PRAGMA synchronous = NORMAL")
+        return db
+
+    def _create(self) -> None:
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if found != FORMAT and (found or tables):
+            raise DataError(
+                f"{self.path}: a SQLite file, but not a ledger of this version (format {found}, expected {FORMAT}). "
+                "Move it away or choose another run folder."
+            )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+
+    def _write(self) -> None:
+        """The writer thread: take all that is waiting, commit it at once, wake the calls that wait for it."""
+        db = None
+        while entries := self._next_group():
+            error: DataError | None = None
+            try:
+                with self._explained():
+                    db = db or self._connect()
+                    self._commit(db, entries)
+            except DataError as problem:
+                error = problem
+            _wake(entries, error)
+        if db is not None:
+            db.close()
+
+    def _next_group(self) -> list[_Entry]:
+        entry = self._entries.get()
+        group: list[_Entry] = []
+        if entry is not None:
+            time.sleep(_LINGER_S)  # a commit costs as much as many rows: let some gather
+        while entry is not None:
+            group.append(entry)
+            if len(group) >= _MOST_ROWS_AT_ONCE or self._entries.empty():
+                return group
+            entry = self._entries.get()
+        if group:
+            self._entries.put(None)
+        return group
+
+    def _commit(self, db: sqlite3.Connection, entries: list[_Entry]) -> None:
+        compress = zstandard.ZstdCompressor(level=1).compress
+        rows, paid, now = [], dict[str, Cost](), time.time()
+        for entry in entries:
+            reply, cost = entry.reply, entry.reply.cost
+            blob = compress(_encoded(reply))
+            figures = (cost.prompt_tokens, cost.completion_tokens, cost.usd, entry.seconds, now)
+            rows.append((entry.key, entry.purpose, reply.model, *figures, blob))
+            paid[entry.purpose] = paid.get(entry.purpose, Cost()) + cost
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.executemany(_INSERT, rows)
+            for purpose, cost in paid.items():
+                db.execute(_ACCOUNT, (purpose, cost.calls, cost.prompt_tokens, cost.completion_tokens, cost.usd))
+            (paid_usd,) = db.execute("SELECT sum(usd) FROM accounts").fetchone()
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+        self._paid_usd = paid_usd
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(
+            f"{self.path}: the ledger is damaged ({error}). Restore it from a copy, or move it away: "
+            "the run then starts a new one and pays for its calls again."
+        )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError) as error:
+            raise DataError(
+                f"{self.path}: the ledger cannot be read or written ({error}). Everything recorded so far is safe: "
+                "free some space, make the folder writable or choose another, then run the same command again."
+            ) from error
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
+
+def _encoded(reply: ChatReply) -> bytes:
+    top_logprobs: list[Any] = [list(position.items()) for position in reply.top_logprobs]
+    content = (reply.text, reply.finish.value, top_logprobs)
+    return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _wake(entries: list[_Entry], error: DataError | None) -> None:
+    """Tell the waiting calls, each in its own event loop, with one wake-up per loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for entry in entries:
+        by_loop.setdefault(entry.committed.get_loop(), []).append(entry.committed)
+    for loop, futures in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, futures, error)
+
+
+def _settle(futures: list[asyncio.Future[None]], error: DataError | None) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
