@@ -1,0 +1,149 @@
+"""Reads a run folder: every part may be missing, a damaged one is an error that names the line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hrlaif.artifacts import read_json, read_manifest, read_records
+from hrlaif.config import Config
+from hrlaif.types import Evaluation, Label, Metric, Pair, Prompt, RedTeamCase, Split
+
+Record = TypeVar("Record")
+START = "start"
+
+
+@dataclass(frozen=True)
+class ArmData:
+    """One arm's files; an empty value stands for a file that is not there."""
+
+    labels: tuple[Label, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    reward_summary: Mapping[str, Any] = field(default_factory=dict)
+    reward_steps: tuple[Mapping[str, Any], ...] = ()
+    policy_summary: Mapping[str, Any] = field(default_factory=dict)
+    policy_steps: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run folder as the report needs it. `arms` holds the configured arms in order, without the start."""
+
+    config: Config
+    prompts: Mapping[str, Prompt]
+    responses: int
+    arms: Mapping[str, ArmData]
+    red_team: tuple[RedTeamCase, ...] | None
+    evaluations: tuple[Evaluation, ...]
+    metrics: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    costs: Mapping[str, Any]
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The start and the arms, in the order in which every figure and table shows them."""
+        return (START, *self.arms)
+
+    def rows(self, split: Split) -> list[Evaluation]:
+        """Evaluations of one split; a prompt that is not in prompts.jsonl counts as an evaluation prompt."""
+        return [row for row in self.evaluations if self.split_of(row.prompt_id) is split]
+
+    def split_of(self, prompt_id: str) -> Split:
+        """Which split a prompt belongs to."""
+        prompt = self.prompts.get(prompt_id)
+        return prompt.split if prompt else Split.EVALUATION
+
+    def metric(self, arm: str, group: str, name: str) -> Metric | None:
+        """A metric of metrics.json, None where it was not measured."""
+        return as_metric(self.metrics.get("metrics", {}).get(arm, {}).get(group, {}).get(name), name)
+
+    def difference(self, arm: str, group: str, name: str) -> Metric | None:
+        """An arm's paired difference from the start, None where it was not measured."""
+        return as_metric(self.metrics.get("differences", {}).get(arm, {}).get(group, {}).get(name), name)
+
+
+def load(run_dir: Path, config: Config) -> RunData:
+    """Read all that the run folder holds.
+
+    Raises:
+        DataError: A file is there but damaged; the message names the file and the line.
+    """
+    red_team = run_dir / "hrlaif" / "red_team.jsonl"
+    return RunData(
+        config=config,
+        prompts={prompt.id: prompt for prompt in _records(run_dir / "prompts.jsonl", Prompt)},
+        responses=_lines(run_dir / "responses.jsonl"),
+        arms={arm: _arm(run_dir / arm) for arm in config.arms},
+        red_team=_records(red_team, RedTeamCase) if red_team.exists() else None,
+        evaluations=_records(run_dir / "evaluation.jsonl", Evaluation),
+        metrics=_json(run_dir / "metrics.json"),
+        calibration=_json(run_dir / "calibration.json"),
+        costs=_json(run_dir / "costs.json"),
+    )
+
+
+def _arm(folder: Path) -> ArmData:
+    manifest = read_manifest(folder / "pairs.jsonl") or {}
+    return ArmData(
+        labels=_records(folder / "labels.jsonl", Label),
+        pairs=_records(folder / "pairs.jsonl", Pair),
+        dropped=manifest.get("dropped", {}),
+        reward_summary=_json(folder / "reward" / "summary.json"),
+        reward_steps=_steps(folder / "reward" / "metrics.jsonl"),
+        policy_summary=_json(folder / "policy" / "summary.json"),
+        policy_steps=_steps(folder / "policy" / "metrics.jsonl"),
+    )
+
+
+def _records(path: Path, record_type: type[Record]) -> tuple[Record, ...]:
+    return tuple(read_records(path, record_type)) if path.exists() else ()
+
+
+def _steps(path: Path) -> tuple[Mapping[str, Any], ...]:
+    return tuple(read_records(path, dict)) if path.exists() else ()
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    value = read_json(path) if path.exists() else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _lines(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
+def as_metric(values: Any, name: str = "", *, n: int = 0) -> Metric | None:
+    """A metric from the mapping that a file holds, or from a bare number of `n` rows, which has no interval."""
+    if not isinstance(values, Mapping):
+        value = number(values)
+        return None if value is None else Metric(name, value, value, value, n)
+    value = number(values.get("value", values.get(name)))
+    if value is None:
+        return None
+    low, high, rows = (
+        number(values.get("low")),
+        number(values.get("high")),
+        number(values.get("n", values.get("pairs", n))),
+    )
+    return Metric(
+        str(values.get("name") or name),
+        value,
+        value if low is None else low,
+        value if high is None else high,
+        int(rows or 0),
+        str(values.get("unit", "")),
+    )
+
+
+def number(value: Any) -> float | None:
+    """A finite number, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)

@@ -1,0 +1,311 @@
+"""Draws charts with matplotlib: SVG that takes its ink from the page around it, and PNG on white.
+
+Importing this module needs the extra `report`. Nothing here uses pyplot or global state, and neither dates nor random
+names go into a file, so the same chart gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import statistics
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from hrlaif.report.layout import Curves, Dots, Histogram, Panel, Plane, Point, Stacks
+from hrlaif.report.svg import INK
+
+FULL_PX, HALF_PX = 680, 400
+PX = 1 / 72
+PNG_DPI = 144
+COLOURS = {
+    "start": "#868e99",
+    "rlaif": "#d9700f",
+    "hrlaif": "#1a86c9",
+    "win": "#1b8a7a",
+    "loss": "#a8487f",
+    "tie": "#8a919b",
+    "decided": "#1b8a7a",
+    "unreadable": "#b9a13c",
+    "train": "#4f7cac",
+    "evaluation": "#9db4c0",
+    "verifier": "#1b8a7a",
+    "reasoning": "#6fb7c9",
+    "judge": "#c98a2b",
+    "red team": "#a8487f",
+    "human": "#7a6fb0",
+    "cases": "#a8487f",
+    "tokens": "#4f7cac",
+}
+OTHERS = ("#4f7cac", "#9c7a3c", "#7a6fb0", "#5f8f5a")
+MARKERS = {"start": "o", "rlaif": "s", "hrlaif": "D"}
+STYLES = {"rlaif": (0, (5, 1.5))}
+SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10.5,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+    "legend.fontsize": 10.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "path.simplify": False,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+}
+FALLBACK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei")
+
+
+def draw(panel: Panel) -> tuple[str, bytes]:
+    """One panel as SVG text (as matplotlib writes it) and as PNG."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    fonts = ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+    settings: Any = {**SETTINGS, "svg.hashsalt": panel.name, "font.family": fonts}
+    with (
+        matplotlib.rc_context(settings),
+        warnings.catch_warnings(),
+    ):
+        # A category named in a script that no installed font has still reads well in the SVG.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=((HALF_PX if panel.half else FULL_PX) * PX, _height(panel) * PX), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(panel.title, pad=10 if _legend_rows(panel) == 0 else 30)
+        _DRAWERS[type(panel.chart)](axes, panel.chart)
+        vector, pixels = io.StringIO(), io.BytesIO()
+        FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+        figure.set_facecolor("white")
+        figure.set_dpi(PNG_DPI)
+        FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None})  # type: ignore[no-untyped-call]
+        return vector.getvalue(), pixels.getvalue()
+
+
+def _height(panel: Panel) -> float:
+    chart = panel.chart
+    if isinstance(chart, Dots):
+        return 95 + len(chart.rows) * (14 + 12 * len(chart.series))
+    if isinstance(chart, Stacks):
+        return 100 + len(chart.rows) * 27
+    return 380 if isinstance(chart, Plane) else 250
+
+
+def _legend_rows(panel: Panel) -> int:
+    chart = panel.chart
+    if isinstance(chart, Dots):
+        return int(len(chart.series) > 1 or chart.reference is not None)
+    if isinstance(chart, Stacks):
+        return int(len(chart.segments) > 1)
+    if isinstance(chart, Plane):
+        return 0
+    return 1
+
+
+def _colour(name: str, index: int = 0) -> str:
+    return COLOURS.get(name, OTHERS[index % len(OTHERS)])
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(
+            handles,
+            names,
+            loc="lower left",
+            bbox_to_anchor=(-0.01, 1.0),
+            ncols=max(columns, 1),
+            borderaxespad=0.2,
+            borderpad=0.2,
+            handlelength=1.4,
+            handletextpad=0.5,
+            columnspacing=1.3,
+        )
+
+
+def _grid(axes: Axes, axis: str) -> None:
+    axes.grid(axis=axis, alpha=0.15, linewidth=0.8)  # type: ignore[arg-type]
+
+
+def _percent_axis(axis: Any) -> None:
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+
+
+def _dots(axes: Axes, chart: Dots) -> None:
+    present = [name for name in chart.series if any(name in points for _, points in chart.rows)]
+    gap = 0.62 / max(len(present), 1)
+    for index, name in enumerate(present):
+        offset = (index - (len(present) - 1) / 2) * gap
+        found = [(row + offset, points[name]) for row, (_, points) in enumerate(chart.rows) if name in points]
+        ys, points = [y for y, _ in found], [point for _, point in found]
+        colour = _colour(name, index)
+        axes.hlines(ys, [p.low for p in points], [p.high for p in points], color=colour, linewidth=2, alpha=0.75)
+        values = [p.value for p in points]
+        label = name if len(present) > 1 else None
+        axes.plot(values, ys, MARKERS.get(name, "o"), color=colour, markersize=6, label=label)
+    if chart.reference is not None:
+        axes.axvline(
+            chart.reference, color=INK, linewidth=1, linestyle=(0, (3, 3)), alpha=0.6, label=chart.reference_name
+        )
+    for row in range(1, len(chart.rows)):
+        axes.axhline(row - 0.5, color=INK, alpha=0.12, linewidth=0.8)
+    axes.set_yticks(range(len(chart.rows)), [name for name, _ in chart.rows])
+    axes.set_ylim(len(chart.rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    low = min((p.low for _, points in chart.rows for p in points.values()), default=0)
+    axes.set_xlim(0 if low < 0.35 or chart.reference is None else 0.3, 1.0)
+    axes.margins(x=0.02)
+    _percent_axis(axes.xaxis)
+    axes.set_xlabel(chart.axis)
+    _grid(axes, "x")
+    _legend(axes, len(present) + 1)
+
+
+def _stacks(axes: Axes, chart: Stacks) -> None:
+    totals = [sum(row.get(segment, 0) for segment in chart.segments) for _, row in chart.rows]
+    widest = max([*totals, 1])
+    left = [0.0] * len(chart.rows)
+    for index, segment in enumerate(chart.segments):
+        counts = [row.get(segment, 0) for _, row in chart.rows]
+        widths = (
+            [c / max(t, 1) for c, t in zip(counts, totals, strict=True)]
+            if chart.as_share
+            else [float(c) for c in counts]
+        )
+        colour = _colour(segment, index)
+        axes.barh(range(len(chart.rows)), widths, left=left, height=0.68, color=colour, label=segment)
+        for row, (width, counted) in enumerate(zip(widths, counts, strict=True)):
+            share = width if chart.as_share else width / widest
+            if len(chart.segments) > 1 and share > 0.016 * len(f"{counted:,}") + 0.03:
+                axes.text(
+                    left[row] + width / 2,
+                    row,
+                    f"{counted:,}",
+                    ha="center",
+                    va="center_baseline",
+                    fontsize=9.5,
+                    color=_on(colour),
+                )
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    if not chart.as_share:
+        for row, total in enumerate(totals):
+            axes.text(total + widest * 0.015, row, f"{total:,}", ha="left", va="center_baseline", fontsize=10)
+    axes.set_yticks(range(len(chart.rows)), [name for name, _ in chart.rows])
+    axes.set_ylim(len(chart.rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlim(0, 1 if chart.as_share else widest * 1.12)
+    if chart.as_share:
+        _percent_axis(axes.xaxis)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel(chart.axis)
+    _grid(axes, "x")
+    if len(chart.segments) > 1:
+        _legend(axes, len(chart.segments))
+
+
+def _on(colour: str) -> str:
+    """Black or white, whichever reads better on the colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return "#ffffff" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.3 else "#16191c"
+
+
+def _curves(axes: Axes, chart: Curves) -> None:
+    for index, (name, line) in enumerate(chart.lines.items()):
+        xs, ys = [x for x, _ in line], [y for _, y in line]
+        colour = _colour(name, index)
+        few = "o" if len(line) < 3 else ""
+        axes.plot(xs, ys, color=colour, linewidth=1.8, linestyle=STYLES.get(name, "-"), marker=few, label=name)
+    axes.set_xlabel(chart.axis)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.margins(x=0.02, y=0.1)
+    _grid(axes, "y")
+    _legend(axes, len(chart.lines))
+
+
+def _histogram(axes: Axes, chart: Histogram) -> None:
+    every = [value for values in chart.values.values() for value in values]
+    low, high = min(every), max(every)
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    fewest = min(len(values) for values in chart.values.values())
+    bins = max(6, min(30, math.ceil(1.5 * math.sqrt(fewest))))
+    edges = [low + (high - low) * i / bins for i in range(bins + 1)]
+    for index, (name, values) in enumerate(chart.values.items()):
+        colour = _colour(name, index)
+        shares = [1 / len(values)] * len(values)
+        axes.hist(values, edges, weights=shares, color=colour, alpha=0.3, label=name)
+        axes.hist(values, edges, weights=shares, histtype="step", color=colour, linewidth=1.5)
+        axes.axvline(statistics.median(values), color=colour, linewidth=1.6, linestyle=(0, (4, 2)))
+    axes.set_xlabel(chart.axis)
+    axes.set_ylabel("share of prompts")
+    _percent_axis(axes.yaxis)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    _grid(axes, "y")
+    _legend(axes, len(chart.values))
+
+
+def _plane(axes: Axes, chart: Plane) -> None:
+    for index, (name, (across, up)) in enumerate(chart.points.items()):
+        colour = _colour(name, index)
+        axes.errorbar(
+            [across.value],
+            [up.value],
+            xerr=_reach(across),
+            yerr=_reach(up),
+            fmt=MARKERS.get(name, "o"),
+            color=colour,
+            markersize=9,
+            linewidth=2,
+            alpha=0.9,
+        )
+        axes.annotate(
+            name, (across.value, up.value), (9, 8), textcoords="offset points", color=colour, fontsize=12, weight="bold"
+        )
+    axes.set_xlim(0, _end(across for across, _ in chart.points.values()))
+    axes.set_ylim(0, _end(up for _, up in chart.points.values()))
+    for axis in (axes.xaxis, axes.yaxis):
+        _percent_axis(axis)
+        axis.set_major_locator(MaxNLocator(nbins=6))
+    axes.set_xlabel(f"{chart.across} (← less is better)")
+    axes.set_ylabel(f"{chart.up} (← less is better)")
+    _grid(axes, "both")
+
+
+def _reach(point: Point) -> list[list[float]]:
+    return [[max(0.0, point.value - point.low)], [max(0.0, point.high - point.value)]]
+
+
+def _end(points: Iterable[Point]) -> float:
+    return min(1.0, max([0.05, *(point.high * 1.12 for point in points)]))
+
+
+_DRAWERS: Mapping[type, Any] = {
+    Dots: _dots,
+    Stacks: _stacks,
+    Curves: _curves,
+    Histogram: _histogram,
+    Plane: _plane,
+}

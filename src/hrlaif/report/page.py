@@ -1,0 +1,138 @@
+"""Writes the report: report.html (one file, nothing from elsewhere), report.md and the figures."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from hrlaif.artifacts import write_atomic, writing_to
+from hrlaif.config import Config
+from hrlaif.report import costs, results, svg, training
+from hrlaif.report.cases import cases
+from hrlaif.report.data import RunData, load
+from hrlaif.report.layout import Panel, Section
+from hrlaif.report.reward_model import reward_model
+from hrlaif.report.wording import tidy
+
+WITHOUT_FIGURES = (
+    "This report has no figures, because matplotlib is not installed. Every number is in the tables. For the figures: "
+    "pip install 'hrlaif[report]', then `hrlaif report` on this run again."
+)
+SECTIONS = (
+    results.headline,
+    results.judge,
+    results.satisfaction,
+    results.preference,
+    results.harm,
+    cases,
+    training.composition,
+    training.labels,
+    training.red_team,
+    reward_model,
+    training.distributions,
+    training.ppo,
+    costs.cost,
+    costs.settings,
+)
+
+
+def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None = None) -> Path:
+    """The path of report.html, written beside report.md and `figures/NAME.svg` and `.png`.
+
+    Reads whatever the run folder holds; a section whose files are missing says so. `facts` are shown under the title
+    (name: value). Without matplotlib the report has tables only and says how to get figures. The same run folder gives
+    the same bytes.
+
+    Raises:
+        DataError: A file of the run is damaged, or the report cannot be written; the message names the file.
+    """
+    run = load(run_dir, config)
+    sections = tuple(section(run) for section in SECTIONS)
+    drawn = _draw(sections)
+    figures = run_dir / "figures"
+    _clear(figures, keep=set(drawn or {}))
+    for name, (element, pixels) in (drawn or {}).items():
+        write_atomic(figures / f"{name}.svg", svg.standalone(element).encode())
+        write_atomic(figures / f"{name}.png", pixels)
+    values: dict[str, Any] = {
+        "title": tidy(config.report.title or f"HRLAIF report: {config.name}", 200),
+        "facts": _facts(run, facts or {}),
+        "sections": sections,
+        "series": run.series,
+        "without_figures": WITHOUT_FIGURES if drawn is None else "",
+        "svgs": {name: Markup(element) for name, (element, _) in (drawn or {}).items()},
+    }
+    for name, template in (("report.md", "page.md.txt"), ("report.html", "page.html")):
+        write_atomic(run_dir / name, _environment().get_template(template).render(values).encode("utf-8", "replace"))
+    return run_dir / "report.html"
+
+
+def _draw(sections: tuple[Section, ...]) -> dict[str, tuple[str, bytes]] | None:
+    """Every panel as (SVG element, PNG) by name; None without matplotlib."""
+    try:
+        from hrlaif.report import figures
+    except ImportError:
+        return None
+    drawn = {}
+    for panel in (panel for section in sections for figure in section.figures for panel in figure.panels):
+        text, pixels = figures.draw(panel)
+        drawn[panel.name] = (svg.inline(text, name=panel.name, description=_description(panel)), pixels)
+    return drawn
+
+
+def _description(panel: Panel) -> str:
+    return f"{panel.title}; its numbers are in the table below"
+
+
+def _clear(figures: Path, *, keep: set[str]) -> None:
+    """Figures of an earlier report that this one does not have would only mislead."""
+    with writing_to(figures):
+        for path in (*figures.glob("*.svg"), *figures.glob("*.png")):
+            if path.stem not in keep:
+                path.unlink()
+
+
+def _facts(run: RunData, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    config = run.config
+    own = {
+        "policy": config.model.name,
+        "judge": run.calibration.get("judge") or config.judge.model or "bundled",
+        "arms": ", ".join(config.arms),
+        "prompts": f"{len(run.prompts):,}",
+        "seed": config.seed,
+    }
+    return tuple((tidy(name, 40), tidy(str(value), 200)) for name, value in {**own, **facts}.items())
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hrlaif.report", "."),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["css"] = Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
+    environment.filters["cell"] = markdown_cell
+    environment.filters["quoted"] = markdown_quote
+    return environment
+
+
+def markdown_cell(text: str) -> str:
+    """Text on one line in which nothing is markup: for Markdown tables and paragraphs."""
+    line = tidy(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in "\\`*_[]|#!~$":
+        line = line.replace(mark, "\\" + mark)
+    return line
+
+
+def markdown_quote(text: str) -> str:
+    """Text as an indented code block, which no text can end."""
+    return "\n".join("    " + line for line in text.splitlines())

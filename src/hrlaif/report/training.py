@@ -1,0 +1,314 @@
+"""The sections on what the arms were trained on and how: data, labels, red team, reward model, PPO, cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hrlaif.metrics import flip_rate
+from hrlaif.report.data import START, ArmData, RunData, number
+from hrlaif.report.layout import Cell, Curves, Figure, Histogram, Panel, Section, Stacks, Table
+from hrlaif.report.results import flat
+from hrlaif.report.wording import count, listed, measured, percent, plain, tidy, title_of
+from hrlaif.types import Basis, HarmOutcome, Label, RedTeamCase, Split, Verdict
+
+BASES = {basis.value: title_of(basis.value).lower() for basis in Basis}
+PPO = (
+    (("reward", "score", "scores"), "Reward (score of the reward model)"),
+    (("kl", "kl_nats"), "KL to the start (nats per response)"),
+    (("response_tokens", "length"), "Response length (tokens)"),
+    (("entropy", "entropy_nats"), "Entropy (nats per token)"),
+    (("clip_fraction",), "Clip fraction"),
+    (("explained_variance",), "Explained variance of the critic"),
+)
+
+
+def composition(run: RunData) -> Section:
+    """Prompts by category and split, pairs by basis, and what was dropped on the way and why."""
+    if not run.prompts and not any(arm.pairs for arm in run.arms.values()):
+        return Section("data", "Training data", missing="prompts.jsonl and pairs.jsonl")
+    panels, tables = [], []
+    if run.prompts:
+        by_category = _by(((p.category, p.split.value) for p in run.prompts.values()), ("train", "evaluation"))
+        chart = Stacks(
+            tuple((tidy(name, 24), row) for name, row in by_category.items()), ("train", "evaluation"), "prompts"
+        )
+        panels.append(Panel("prompts", "Prompts by category", chart, half=True))
+        tables.append(_count_table("Prompts by category and split.", "Category", by_category, ("train", "evaluation")))
+    pairs = _by(((arm, BASES[p.basis.value]) for arm, data in run.arms.items() for p in data.pairs), BASES.values())
+    if pairs:
+        used = _used(pairs, BASES.values())
+        panels.append(
+            Panel("pairs", "Pairs by basis", Stacks(tuple(pairs.items()), used, "preference pairs"), half=True)
+        )
+        tables.append(_count_table("Preference pairs by what their label rests on.", "Arm", pairs, used))
+    dropped = {arm: {str(k): int(v) for k, v in data.dropped.items()} for arm, data in run.arms.items() if data.dropped}
+    if dropped:
+        reasons = tuple(dict.fromkeys(reason for row in dropped.values() for reason in row))
+        rows = tuple(
+            plain((tidy(reason), *(dropped.get(arm, {}).get(reason, 0) for arm in run.arms))) for reason in reasons
+        )
+        tables.append(Table("Labels that made no pair, by reason.", ("Reason", *run.arms), rows))
+    train = sum(prompt.split is Split.TRAIN for prompt in run.prompts.values())
+    made = listed([f"{len(data.pairs):,} ({arm})" for arm, data in run.arms.items()])
+    caption = (
+        f"Left: {count(len(run.prompts))} prompts, of which {count(train)} train. Right: preference pairs for the "
+        f"reward model by what their label rests on; {made}. Counts, not samples."
+    )
+    lead = (
+        f"{count(run.responses)} training responses were sampled from the start and shared by the arms."
+        if run.responses
+        else ""
+    )
+    return Section(
+        "data",
+        "Training data",
+        lead=(lead,) if lead else (),
+        figures=(Figure(caption, tuple(panels)),) if panels else (),
+        tables=tuple(tables),
+    )
+
+
+def _by(rows: Iterable[tuple[str, str]], columns: Iterable[str]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for name, column in rows:
+        counts.setdefault(name, Counter())[column] += 1
+    names = tuple(columns)
+    return {name: {column: row[column] for column in names} for name, row in counts.items()}
+
+
+def _used(rows: Mapping[str, Mapping[str, int]], columns: Iterable[str]) -> tuple[str, ...]:
+    return tuple(column for column in columns if any(row.get(column) for row in rows.values()))
+
+
+def _count_table(caption: str, first: str, rows: Mapping[str, Mapping[str, int]], columns: tuple[str, ...]) -> Table:
+    cells = tuple(plain((name, *(row.get(c, 0) for c in columns), sum(row.values()))) for name, row in rows.items())
+    return Table(caption, (first, *(title_of(column) for column in columns), "Total"), cells)
+
+
+def labels(run: RunData) -> Section:
+    """Basic against hybrid labels: what they rest on, ties, unreadable ones, and verdicts that flip with the order."""
+    arms = {arm: data.labels for arm, data in run.arms.items() if data.labels}
+    if not arms:
+        return Section("labels", "Labels", missing="labels.jsonl of an arm")
+    kinds = ("decided", "tie", "unreadable")
+    rows = [
+        (arm, basis, [label for label in found if label.basis is basis])
+        for arm, found in arms.items()
+        for basis in Basis
+        if any(label.basis is basis for label in found)
+    ]
+    bars = tuple((f"{arm} · {BASES[basis.value]}", _kinds(found)) for arm, basis, found in rows)
+    n = listed([f"{len(found):,} ({arm})" for arm, found in arms.items()])
+    caption = (
+        f"Labels by arm and by what they rest on: {n}. Decided: one response is better; a tie and an unreadable "
+        "verdict make no pair."
+    )
+    table = tuple(
+        (*plain((arm, BASES[basis.value], len(found), *_kinds(found).values())), _flips(found))
+        for arm, basis, found in rows
+    )
+    return Section(
+        "labels",
+        "Labels",
+        lead=_routing(arms),
+        figures=(Figure(caption, (Panel("labels", "Labels by basis", Stacks(bars, kinds, "labels")),)),),
+        tables=(
+            Table(caption, ("Arm", "Basis", "Labels", *(k.capitalize() for k in kinds), "Flips with the order"), table),
+        ),
+    )
+
+
+def _kinds(found: Iterable[Label]) -> dict[str, int]:
+    verdicts = Counter(label.verdict for label in found)
+    decided = verdicts[Verdict.FIRST] + verdicts[Verdict.SECOND]
+    return {"decided": decided, "tie": verdicts[Verdict.TIE], "unreadable": verdicts[Verdict.UNREADABLE]}
+
+
+def _flips(found: Iterable[Label]) -> Cell:
+    """Flip rate over the labels that were asked in both orders."""
+    orders = []
+    for label in found:
+        asked = {(j.first_id, j.second_id): j.verdict for j in label.evidence.judgements}
+        one, other = asked.get((label.first_id, label.second_id)), asked.get((label.second_id, label.first_id))
+        if one is not None and other is not None:
+            orders.append((one, other))
+    metric = flip_rate(orders)
+    return measured(metric) if metric.n else Cell("–", "not asked in both orders")
+
+
+def _routing(arms: Mapping[str, tuple[Label, ...]]) -> tuple[str, ...]:
+    parts = []
+    for arm, found in arms.items():
+        ruled = sum(label.basis is Basis.VERIFIER for label in found)
+        calls = sum(len(label.evidence.judgements) for label in found)
+        parts.append(
+            f"{arm}: {count(len(found))} labels, {percent(ruled / len(found))} decided by the rule verifier, "
+            f"{calls / len(found):.2f} preference calls per label."
+        )
+    return (" ".join(parts),)
+
+
+def red_team(run: RunData) -> Section:
+    """What became of the attacks: from attack to pair, with the reasons for what was dropped."""
+    if "hrlaif" not in run.arms:
+        return Section("red-team", "Red team", missing="the hrlaif arm, which is not part of this run")
+    if not run.red_team:
+        return Section("red-team", "Red team", missing="hrlaif/red_team.jsonl with at least one attack")
+    cases = run.red_team
+    harmful = [case for case in cases if case.verdict.outcome is HarmOutcome.HARMFUL]
+    stages = (
+        ("attacks", len(cases)),
+        ("judged", sum(case.verdict.outcome is not HarmOutcome.UNJUDGED for case in cases)),
+        ("found harmful", len(harmful)),
+        ("rewritten safely", sum(any(_safe(v.outcome) for v in case.rewrite_verdicts) for case in harmful)),
+        ("pairs from harmful answers", sum(case.chosen is not None for case in harmful)),
+        ("pairs in all", sum(case.chosen is not None for case in cases)),
+    )
+    chart = Stacks(tuple((name, {"cases": value}) for name, value in stages), ("cases",), "cases")
+    caption = (
+        f"From {count(len(cases))} attacks on the start to training pairs. A harmful answer is rewritten and judged "
+        "again; only an accepted rewrite becomes a pair. Counts of attacks."
+    )
+    return Section(
+        "red-team",
+        "Red team",
+        figures=(Figure(caption, (Panel("red-team", "From attack to pair", chart),)),),
+        tables=(
+            Table(caption, ("Stage", "Cases"), tuple(plain(row) for row in stages)),
+            _attack_table(cases, "Strategy", lambda case: case.attack.strategy),
+            _attack_table(cases, "Hazard", lambda case: case.attack.hazard),
+            _simple("What the judge said of the answers.", "Outcome", Counter(c.verdict.outcome.value for c in cases)),
+            _simple("Cases that made no pair, by reason.", "Reason", Counter(c.dropped for c in cases if c.dropped)),
+        ),
+        notes=("The texts of attacks and answers are in hrlaif/red_team.jsonl; this report holds only counts.",),
+    )
+
+
+def _safe(outcome: HarmOutcome) -> bool:
+    return outcome in (HarmOutcome.SAFE_HELPFUL, HarmOutcome.SAFE_REFUSAL)
+
+
+def _attack_table(cases: tuple[RedTeamCase, ...], first: str, key: Any) -> Table:
+    groups: dict[str, list[RedTeamCase]] = {}
+    for case in cases:
+        groups.setdefault(key(case), []).append(case)
+    rows = tuple(
+        plain(
+            (
+                tidy(name, 40),
+                len(found),
+                sum(case.verdict.outcome is HarmOutcome.HARMFUL for case in found),
+                sum(case.chosen is not None for case in found),
+            )
+        )
+        for name, found in sorted(groups.items())
+    )
+    return Table(f"Attacks by {first.lower()}.", (first, "Attacks", "Harmful", "Pairs"), rows)
+
+
+def _simple(caption: str, first: str, counts: Counter[str]) -> Table:
+    return Table(caption, (first, "Cases"), tuple(plain((title_of(name), n)) for name, n in counts.most_common()))
+
+
+def distributions(run: RunData) -> Section:
+    """Scores of the start's and the arm's answers by the arm's own reward model, on both splits."""
+    panels, rows = [], []
+    for arm in run.arms:
+        for split in Split:
+            scored = [row for row in run.rows(split) if row.arm == arm and row.reward is not None]
+            after = tuple(row.reward for row in scored if row.reward is not None)
+            before = tuple(row.start_reward for row in scored if row.start_reward is not None)
+            if not after or not before:
+                continue
+            chart = Histogram({START: before, arm: after}, f"score by the {arm} reward model")
+            title = f"{arm}, {split.value} prompts"
+            panels.append(Panel(f"rewards-{arm}-{split.value}", title, chart, half=True))
+            rows.append(plain((arm, split.value, len(after), _median(before), _median(after), _higher(scored))))
+    if not panels:
+        return Section("rewards", "Reward before and after", missing="evaluation.jsonl with reward scores")
+    caption = (
+        "Scores of the start's answers and of the trained policy's answers to the same prompts, both by that arm's own "
+        "reward model; dashed: medians. Scores of two reward models cannot be compared with each other."
+    )
+    columns = ("Arm", "Prompts", "n", "Median, start", "Median, arm", "Arm scores higher")
+    return Section(
+        "rewards",
+        "Reward before and after",
+        figures=(Figure(caption, tuple(panels)),),
+        tables=(
+            Table("Medians, and the share of prompts on which the arm's answer scores higher.", columns, tuple(rows)),
+        ),
+        notes=(
+            "A reward that rises while satisfaction does not is over-optimisation: the policy has learnt the scorer.",
+        ),
+    )
+
+
+def _median(values: tuple[float, ...]) -> str:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    value = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return f"{value:.2f}"
+
+
+def _higher(scored: list[Any]) -> str:
+    compared = [row for row in scored if row.start_reward is not None]
+    return percent(sum(row.reward > row.start_reward for row in compared) / len(compared)) if compared else "–"
+
+
+def ppo(run: RunData) -> Section:
+    """PPO's curves, both arms in each panel."""
+    panels = []
+    for keys, title in PPO:
+        lines = {arm: line for arm, data in run.arms.items() if (line := curve(data.policy_steps, keys))}
+        if lines:
+            panels.append(Panel(f"ppo-{keys[0].replace('_', '-')}", title, Curves(lines, "PPO step"), half=True))
+    if not panels:
+        return Section("ppo", "PPO", missing="policy/metrics.jsonl of an arm")
+    steps = listed([f"{len(data.policy_steps):,} ({arm})" for arm, data in run.arms.items() if data.policy_steps])
+    caption = (
+        f"One value per PPO step, the mean over that step's rollouts; steps: {steps}. No interval: one run per arm."
+    )
+    return Section(
+        "ppo",
+        "PPO",
+        figures=(Figure(caption, tuple(panels)),),
+        tables=(*(_steps_table(arm, data) for arm, data in run.arms.items() if data.policy_steps), *_summaries(run)),
+    )
+
+
+def curve(steps: tuple[Mapping[str, Any], ...], keys: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
+    """(step, value) for the first of the keys that the steps hold; steps without a number are left out."""
+    for key in keys:
+        found = tuple(
+            (float(row.get("step", index)), value)
+            for index, row in enumerate(steps)
+            if (value := number(row.get(key))) is not None
+        )
+        if found:
+            return found
+    return ()
+
+
+def _steps_table(arm: str, data: ArmData) -> Table:
+    """At most about twenty steps, evenly spaced, the last one always among them."""
+    stride = max(1, len(data.policy_steps) // 20)
+    kept = [row for i, row in enumerate(reversed(data.policy_steps)) if i % stride == 0][::-1]
+    columns = tuple(key for key in kept[-1] if number(kept[-1][key]) is not None)
+    rows = tuple(tuple(Cell(_short(row.get(key))) for key in columns) for row in kept)
+    return Table(f"{arm}: {'every step' if stride == 1 else f'every {stride}th step'}.", columns, rows)
+
+
+def _short(value: Any) -> str:
+    found = number(value)
+    return "–" if found is None else count(found) if found == int(found) and abs(found) < 1e9 else f"{found:.4g}"
+
+
+def _summaries(run: RunData) -> tuple[Table, ...]:
+    return tuple(
+        Table(f"{arm}: summary of the training.", ("", "Value"), tuple(plain(row) for row in flat(data.policy_summary)))
+        for arm, data in run.arms.items()
+        if data.policy_summary
+    )
