@@ -1,0 +1,299 @@
+"""The command line: one subcommand per stage, and the whole flow as `run`.
+
+Exit codes: 0 done, 1 a quality gate failed, 2 something has to be changed by the user, 130 interrupted and resumable.
+Every import beyond typer happens inside a command, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+if TYPE_CHECKING:
+    from hrlaif.config import Config
+    from hrlaif.models.base import ChatModel
+    from hrlaif.plan import Step
+    from hrlaif.run import Run
+
+app = typer.Typer(
+    name="hrlaif",
+    help="Align a language model with AI feedback, without losing correctness.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+calibrate_app = typer.Typer(no_args_is_help=True, help="How good a verifier or a judge is on labelled rows.")
+app.add_typer(calibrate_app, name="calibrate")
+
+Parameters = ParamSpec("Parameters")
+JudgeUrl = Annotated[str, typer.Option(help="OpenAI-compatible endpoint of the judge, e.g. http://127.0.0.1:8000/v1.")]
+JudgeModel = Annotated[str, typer.Option(help="Name of the model that the endpoint serves.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key; repeatable.")]
+
+
+def main() -> None:
+    """Entry point of the `hrlaif` command."""
+    app()
+
+
+def _reported(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Errors that we raise, a full disk and Ctrl-C become one clear message and the right exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        from hrlaif.errors import HrlaifError
+
+        try:
+            command(*args, **kwargs)
+        except HrlaifError as error:
+            _tell(f"error: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _tell(f"error: {where}{error.strerror or error}. Nothing finished is lost: mend it and run the same again.")
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            _tell("interrupted: run the same command again to continue where it stopped")
+            raise typer.Exit(130) from error
+
+    return wrapped
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _with_judge(config: Config, url: str, model: str) -> Config:
+    """The configuration with the judge of the command line, validated like one from the file."""
+    if not (url or model):
+        return config
+    from hrlaif import config as configuration
+
+    values = config.model_dump(mode="json", exclude_none=True)
+    values["judge"] |= {key: value for key, value in (("url", url), ("model", model)) if value}
+    return configuration.parse(values, where="--judge-url, --judge-model")
+
+
+@app.command()
+@_reported
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write them.")]) -> None:
+    """Write a commented configuration and a few sample prompts."""
+    from hrlaif.prompts import write_starter
+
+    for path in write_starter(folder):
+        print(path)
+    _tell(f"Next: hrlaif run {folder / 'config.toml'}")
+
+
+@app.command()
+@_reported
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration file (TOML).", show_default=False)],
+    settings: Set = None,
+    arms: Annotated[str, typer.Option(help="Comma-separated: rlaif, hrlaif, or both.")] = "",
+    judge_url: JudgeUrl = "",
+    judge_model: JudgeModel = "",
+    as_json: Json = False,
+) -> None:
+    """Run the whole flow; a run that was stopped continues where it stopped."""
+    from hrlaif import config as configuration
+    from hrlaif import pipeline
+    from hrlaif.plan import plan
+    from hrlaif.run import Run
+
+    chosen = [f"arms={json.dumps([arm.strip() for arm in arms.split(',')])}"] if arms else []
+    loaded = _with_judge(configuration.load(config, [*(settings or []), *chosen]), judge_url, judge_model)
+    with Run(loaded) as opened:
+        _execute(opened, plan(pipeline.STAGES, loaded))
+        _show_results(opened, as_json=as_json)
+
+
+def _execute(run: Run, steps: list[Step]) -> None:
+    from hrlaif.plan import execute
+
+    if not run.config.judge.url:
+        _tell(
+            f"judge: no endpoint is set, so the bundled 135M model judges. It is weak: see {run.folder}/calibration.json"
+        )
+    execute(run, steps, tell=_tell)
+
+
+def _show_results(run: Run, *, as_json: bool) -> None:
+    from hrlaif.artifacts import read_json
+    from hrlaif.evaluation import table
+
+    summary = read_json(run.folder / "metrics.json")
+    report = run.folder / "report.html"
+    if as_json:
+        print(json.dumps({"report": str(report), **summary}))
+        return
+    _print_table(table(summary))
+    print(f"Report: {report}")
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    header, *body = rows
+    shown = Table(*header, box=None, pad_edge=False)
+    for row in body:
+        shown.add_row(*row)
+    console = Console()
+    # A table that is piped into a file has no terminal whose width it must fit.
+    console.print(shown, width=None if console.is_terminal else 200)
+
+
+STAGE_COMMANDS = {
+    "sample": "Load the prompts and draw the training responses.",
+    "label": "Calibrate the judge, verify final answers, and label the pairs of both arms.",
+    "red-team": "Attack the policy, judge its answers, rewrite the harmful ones.",
+    "pairs": "Turn labels and red-team cases into preference pairs.",
+    "reward": "Train the reward models.",
+    "policy": "Train the policies with PPO.",
+    "evaluate": "Answer the evaluation prompts with every contestant and measure the answers.",
+    "report": "Write report.html, report.md and the figures.",
+}
+
+
+def _stage_command(name: str, summary: str) -> None:
+    @app.command(name, help=summary)
+    @_reported
+    def command(folder: RunFolder, judge_url: JudgeUrl = "", judge_model: JudgeModel = "") -> None:
+        from hrlaif import pipeline
+        from hrlaif.plan import plan
+        from hrlaif.run import open_folder
+
+        config = _with_judge(open_folder(folder).config, judge_url, judge_model)
+        with _opened(config) as opened:
+            _execute(opened, [step for step in plan(pipeline.STAGES, config) if step.stage.command == name])
+
+
+@contextmanager
+def _opened(config: Config) -> Iterator[Run]:
+    from hrlaif.run import Run
+
+    with Run(config) as opened:
+        yield opened
+
+
+for _name, _summary in STAGE_COMMANDS.items():
+    _stage_command(_name, _summary)
+
+
+@app.command()
+@_reported
+def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]) -> None:
+    """Show arms and runs side by side."""
+    from hrlaif.artifacts import read_json
+    from hrlaif.evaluation import compare_runs
+
+    _print_table(compare_runs({folder.name: read_json(folder / "metrics.json") for folder in folders}))
+
+
+@calibrate_app.command("verifier")
+@_reported
+def calibrate_verifier(
+    file: Annotated[Path, typer.Argument(help="Rows of the schema `verify` (JSONL).")], as_json: Json = False
+) -> None:
+    """Accuracy, precision and recall of the rule verifiers on labelled responses."""
+    from hrlaif.verifiers import calibrate
+
+    _show_quality(calibrate(file), as_json=as_json)
+
+
+@calibrate_app.command("judge")
+@_reported
+def calibrate_judge(
+    file: Annotated[Path, typer.Argument(help="Rows of the schema `pair` (JSONL).")],
+    out: Annotated[Path, typer.Option(help="Where to write one Label per row.")] = Path("calibration_labels.jsonl"),
+    judge_url: JudgeUrl = "",
+    judge_model: JudgeModel = "",
+    as_json: Json = False,
+) -> None:
+    """Agreement, kappa, flip rate and position bias of the judge on pairs whose better response is known."""
+    from hrlaif.judges.calibrate import calibrate
+    from hrlaif.prompts import read_calibration
+
+    pairs = read_calibration(file)
+    with _judge(judge_url, judge_model, out.with_name(out.name + ".calls.sqlite")) as judge:
+        found = calibrate(pairs, judge, out=out)
+    _show_quality(found, as_json=as_json)
+
+
+@calibrate_app.command("harm")
+@_reported
+def calibrate_harm(
+    file: Annotated[Path, typer.Argument(help="Rows of the schema `harm` (JSONL).")],
+    calls: Annotated[Path, typer.Option(help="Where paid calls are kept.")] = Path("calibration_harm.calls.sqlite"),
+    judge_url: JudgeUrl = "",
+    judge_model: JudgeModel = "",
+    as_json: Json = False,
+) -> None:
+    """Accuracy of the harm and refusal judge on labelled responses."""
+    from hrlaif.judges.calibrate_harm import calibrate
+
+    with _judge(judge_url, judge_model, calls) as judge:
+        found = calibrate(file, judge)
+    _show_quality(found, as_json=as_json)
+
+
+@contextmanager
+def _judge(url: str, model: str, calls: Path) -> Iterator[ChatModel]:
+    """The judge named on the command line, or the bundled one; its calls are kept in a ledger beside the output."""
+    from hrlaif.config import EndpointSection
+    from hrlaif.models.http import HttpModel
+    from hrlaif.models.ledger import Ledger
+    from hrlaif.run import needs_extra
+
+    with Ledger(calls) as ledger:
+        if url:
+            yield HttpModel([_endpoint(url, model)], ledger=ledger)
+            return
+        _tell("judge: no endpoint is set, so the bundled 135M model judges; expect it to be near chance")
+        with needs_extra("bundled"):
+            from hrlaif.models import bundled
+        with bundled.serve() as served:
+            yield HttpModel([EndpointSection.model_validate(served.model_dump())], ledger=ledger)
+
+
+def _endpoint(url: str, model: str) -> Any:
+    from hrlaif import config as configuration
+
+    return configuration.parse({"judge": {"url": url, "model": model}}, where="--judge-url, --judge-model").judge
+
+
+def _show_quality(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found))
+        return
+    flat = {key: value for key, value in found.items() if not isinstance(value, dict)}
+    _print_table([["", ""], *[[key, _shown(value)] for key, value in flat.items()]])
+    for key, parts in found.items():
+        if isinstance(parts, dict):
+            columns = sorted({name for part in parts.values() if isinstance(part, dict) for name in part})
+            body = [[name, *[_shown(part.get(column)) for column in columns]] for name, part in parts.items()]
+            _print_table([[key, *columns], *body])
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if os.environ.get("HRLAIF_TRACEBACK"):
+    # For whoever debugs hrlaif itself: let typer show where an unexpected error came from.
+    app.pretty_exceptions_enable = True
+
+if __name__ == "__main__":
+    main()

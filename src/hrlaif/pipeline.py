@@ -1,0 +1,392 @@
+"""The flow, in order: every stage with what it reads, what it writes, and what its result depends on.
+
+Each `make_*` function hands a stage its inputs; the work is in the stages. Those that need torch are imported when
+they run, so that labelling and reports start fast and need none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hrlaif import artifacts, labels, pairs, prompts, responses
+from hrlaif.config import BUNDLED, Arm, Config
+from hrlaif.errors import GateError
+from hrlaif.judges.calibrate import calibrate
+from hrlaif.models.base import Decoding
+from hrlaif.plan import Stage, Step
+from hrlaif.run import LOCAL_BLOCK, Contestant, Run
+from hrlaif.types import Cost, Evaluation, Label, Pair, Prompt, RedTeamCase, Response, Split, Verification
+
+Record = TypeVar("Record")
+# Agreement with people that a coin reaches on pairs without ties.
+CHANCE = 0.5
+
+
+def read(run: Run, name: str, record_type: type[Record]) -> list[Record]:
+    """All records of one file of the run."""
+    return list(artifacts.read_records(run.folder / name, record_type))
+
+
+def of_split(run: Run, split: Split) -> list[Prompt]:
+    """The run's prompts of one split."""
+    return [prompt for prompt in read(run, "prompts.jsonl", Prompt) if prompt.split is split]
+
+
+def make_prompts(run: Run, step: Step) -> None:
+    """Load, split and limit the prompts of all sources."""
+    loaded = prompts.load(run.config.prompts, seed=run.config.seed)
+    by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
+    artifacts.write_records(step.path, loaded, fingerprint=step.fingerprint, by_split=by_split)
+
+
+def make_calibration(run: Run, step: Step) -> None:
+    """Measure the judge on labelled pairs, and stop a run whose judge is no better than a coin."""
+    found = calibrate(
+        prompts.calibration_pairs(),
+        run.judge,
+        out=run.folder / "calibration_labels.jsonl",
+        tie_margin=run.config.labels.tie_margin,
+    )
+    found["bundled"] = not run.config.judge.url
+    artifacts.write_json(step.path, found)
+    if run.config.judge.gate and found["agreement_low"] <= CHANCE:
+        raise GateError(
+            f"the judge {found['judge']} agrees with {found['agreement']:.0%} of {found['pairs']} labelled pairs "
+            f"(95 % interval from {found['agreement_low']:.0%}): no better than a coin. Use a better judge "
+            "(--judge-url, --judge-model), or set judge.gate = false to go on all the same."
+        )
+    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def make_responses(run: Run, step: Step) -> None:
+    """Draw K responses for each training prompt from the starting policy."""
+    section = run.config.responses
+    sampler, block = run.training_sampler()
+    responses.sample(
+        of_split(run, Split.TRAIN),
+        sampler,
+        Decoding(section.temperature, section.top_p, section.max_tokens),
+        per_prompt=section.per_prompt,
+        seed=run.config.seed,
+        block=block,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_verifications(run: Run, step: Step) -> None:
+    """Read and check the final answers of all responses to checkable prompts."""
+    labels.verify(
+        of_split(run, Split.TRAIN),
+        read(run, "responses.jsonl", Response),
+        judge=run.judge,
+        section=run.config.labels,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def groups(run: Run) -> Iterator[labels.Group]:
+    """Training prompts with their responses and verifications, streamed in the order of the responses."""
+    by_id = {prompt.id: prompt for prompt in of_split(run, Split.TRAIN)}
+    verified = artifacts.read_records(run.folder / "verifications.jsonl", Verification)
+    known = next(verified, None)
+    answered = artifacts.read_records(run.folder / "responses.jsonl", Response)
+    for prompt_id, group in itertools.groupby(answered, key=lambda response: response.prompt_id):
+        members = tuple(group)
+        found: dict[str, Verification] = {}
+        # Verifications are written in the order of the responses, so one look ahead joins the two files.
+        while known is not None and any(known.response_id == response.id for response in members):
+            found[known.response_id] = known
+            known = next(verified, None)
+        yield labels.Group(by_id[prompt_id], members, found)
+
+
+def make_labels(run: Run, step: Step) -> None:
+    """Label one arm's pairs."""
+    labels.label(
+        groups(run),
+        arm=cast("Arm", step.arm),
+        judge=run.judge,
+        section=run.config.labels,
+        seed=run.config.seed,
+        path=step.path,
+        fingerprint=step.fingerprint,
+        total=len(of_split(run, Split.TRAIN)),
+    )
+
+
+def make_red_team(run: Run, step: Step) -> None:
+    """Attack the starting policy, judge its answers, rewrite the harmful ones, and verify the rewrites."""
+    from hrlaif import red_team
+
+    sampler, _ = run.training_sampler()
+    red_team.attack(
+        of_split(run, Split.TRAIN),
+        sampler=sampler,
+        judge=run.judge,
+        rewriter=run.judge,
+        section=run.config.red_team,
+        seed=run.config.seed,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_pairs(run: Run, step: Step) -> None:
+    """Turn an arm's labels, and for hrlaif its red-team cases, into preference pairs."""
+    from hrlaif import red_team
+
+    by_id = {prompt.id: prompt for prompt in of_split(run, Split.TRAIN)}
+    answers = {response.id: response for response in read(run, "responses.jsonl", Response)}
+    labelled = read(run, f"{step.arm}/labels.jsonl", Label)
+    made, dropped = pairs.build(labelled, by_id, answers, section=run.config.pairs)
+    dropped |= {f"prompt: {why}": count for why, count in labels.left_out(groups(run), labelled).items()}
+    if any(path.name == "red_team.jsonl" for path in step.inputs):
+        safer, lost = red_team.to_pairs(read(run, "hrlaif/red_team.jsonl", RedTeamCase))
+        made += safer
+        dropped |= {f"red team: {why}": count for why, count in lost.items()}
+    by_basis = artifacts.count_by(pair.basis.value for pair in made)
+    artifacts.write_records(step.path, made, fingerprint=step.fingerprint, dropped=dropped, by_basis=by_basis)
+
+
+def make_reward(run: Run, step: Step) -> None:
+    """Train an arm's reward model."""
+    from hrlaif import reward
+
+    model = run.config.model
+    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
+        reward.train(
+            read(run, f"{step.arm}/pairs.jsonl", Pair),
+            base=run.base_model,
+            section=run.config.reward,
+            out=out,
+            seed=run.config.seed,
+            device=model.device,
+            dtype=model.dtype,
+        )
+
+
+def make_policy(run: Run, step: Step) -> None:
+    """Train an arm's policy with PPO against its reward model."""
+    from hrlaif import policy
+
+    model = run.config.model
+    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
+        policy.train(
+            of_split(run, Split.TRAIN),
+            base=run.base_model,
+            reward=run.folder / str(step.arm) / "reward",
+            section=run.config.policy,
+            out=out,
+            seed=run.config.seed,
+            device=model.device,
+            dtype=model.dtype,
+        )
+
+
+def make_answers(run: Run, step: Step) -> None:
+    """Answer the evaluation prompts, and some training prompts for the reward figures, with one contestant."""
+    section = run.config.evaluation
+    train = of_split(run, Split.TRAIN)
+    every_nth = max(1, len(train) // max(1, section.train_prompts))
+    responses.sample(
+        [*of_split(run, Split.EVALUATION), *train[::every_nth][: section.train_prompts]],
+        run.contestant(cast("Contestant", step.arm)),
+        Decoding(section.temperature, section.top_p, section.max_tokens),
+        seed=run.config.seed,
+        block=LOCAL_BLOCK,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_evaluation(run: Run, step: Step) -> None:
+    """Measure every contestant's answers, and sum the measures up."""
+    from hrlaif import evaluation
+
+    every: list[Contestant] = ["start", *run.config.arms]
+    answers = {
+        name: {response.prompt_id: response for response in read(run, f"answers/{name}.jsonl", Response)}
+        for name in every
+    }
+    evaluation.evaluate(
+        [prompt for prompt in read(run, "prompts.jsonl", Prompt) if prompt.id in answers["start"]],
+        answers,
+        judge=run.evaluation_judge,
+        scorers={arm: run.scorer(arm) for arm in run.config.arms},
+        tie_margin=run.config.labels.tie_margin,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_metrics(run: Run, step: Step) -> None:
+    """Sum the evaluation up."""
+    from hrlaif import evaluation
+
+    rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
+    artifacts.write_json(step.path, evaluation.summarise(rows, seed=run.config.seed))
+    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def make_report(run: Run, step: Step) -> None:
+    """Write the page, with what the judge is worth on this run's own pairs, and what everything cost."""
+    from hrlaif import report
+
+    artifacts.write_json(run.folder / "costs.json", costs(run))
+    report.write(run.folder, run.config, facts={"on_verified": judge_on_verified(run)})
+    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def judge_on_verified(run: Run) -> dict[str, Any] | None:
+    """How often the judge's own labels chose the correct response where the verifier knows it; None without such."""
+    if "rlaif" not in run.config.arms:
+        return None
+    verified = {found.response_id: found for found in read(run, "verifications.jsonl", Verification)}
+    found = labels.label_accuracy(read(run, "rlaif/labels.jsonl", Label), verified)
+    return {"agreement": found.value, "low": found.low, "high": found.high, "pairs": found.n} if found.n else None
+
+
+def costs(run: Run) -> dict[str, Any]:
+    """What was paid, by purpose as the ledger has it, and per label of each arm as its evidence has it."""
+    by_arm = {}
+    for arm in run.config.arms:
+        made = read(run, f"{arm}/labels.jsonl", Label)
+        paid = sum((judgement.cost for label in made for judgement in label.evidence.judgements), Cost())
+        n = max(1, len(made))
+        tokens = paid.prompt_tokens + paid.completion_tokens
+        by_arm[arm] = {
+            "labels": len(made),
+            "calls": paid.calls,
+            "tokens": tokens,
+            "usd": paid.usd,
+            "calls_per_label": paid.calls / n,
+            "tokens_per_label": tokens / n,
+            "usd_per_label": paid.usd / n,
+        }
+    by_purpose = {purpose: dataclasses.asdict(paid) for purpose, paid in run.ledger.by_purpose().items()}
+    return {"by_purpose": by_purpose, "labels": by_arm}
+
+
+def _prompt_settings(config: Config) -> object:
+    """Prompts depend on what their files hold, not on where these lie."""
+    sources = [
+        {**source.model_dump(mode="json"), "path": _content(Path(source.path), is_bundled=source.path == BUNDLED)}
+        for source in config.prompts.sources
+    ]
+    return {**config.prompts.model_dump(mode="json"), "sources": sources}
+
+
+def _content(path: Path, *, is_bundled: bool) -> object:
+    if is_bundled:
+        return BUNDLED
+    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+    return [artifacts.file_hash(found) if found.exists() else "missing" for found in files]
+
+
+def _judge(config: Config) -> str:
+    return config.judge.model or BUNDLED
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("prompts", "sample", (), "prompts.jsonl", _prompt_settings, make_prompts),
+    Stage("calibration", "label", (), "calibration.json", _judge, make_calibration),
+    Stage(
+        "responses",
+        "sample",
+        ("prompts.jsonl",),
+        "responses.jsonl",
+        lambda config: [config.model.name, config.responses],
+        make_responses,
+    ),
+    Stage(
+        "verifications",
+        "label",
+        ("prompts.jsonl", "responses.jsonl"),
+        "verifications.jsonl",
+        lambda config: [_judge(config), config.labels],
+        make_verifications,
+    ),
+    Stage(
+        "labels",
+        "label",
+        ("prompts.jsonl", "responses.jsonl", "verifications.jsonl"),
+        "{arm}/labels.jsonl",
+        lambda config: [_judge(config), config.labels],
+        make_labels,
+        over="arms",
+    ),
+    Stage(
+        "red_team",
+        "red-team",
+        ("prompts.jsonl",),
+        "{arm}/red_team.jsonl",
+        lambda config: [_judge(config), config.model.name, config.red_team],
+        make_red_team,
+        over="hrlaif",
+        wanted=lambda config: config.red_team.enabled,
+    ),
+    Stage(
+        "pairs",
+        "pairs",
+        ("prompts.jsonl", "responses.jsonl", "verifications.jsonl", "{arm}/labels.jsonl", "{arm}/red_team.jsonl"),
+        "{arm}/pairs.jsonl",
+        lambda config: config.pairs,
+        make_pairs,
+        over="arms",
+    ),
+    Stage(
+        "reward",
+        "reward",
+        ("{arm}/pairs.jsonl",),
+        "{arm}/reward",
+        lambda config: [config.model, config.reward],
+        make_reward,
+        extra="train",
+        over="arms",
+    ),
+    Stage(
+        "policy",
+        "policy",
+        ("prompts.jsonl", "{arm}/reward"),
+        "{arm}/policy",
+        lambda config: [config.model, config.policy],
+        make_policy,
+        extra="train",
+        over="arms",
+    ),
+    Stage(
+        "answers",
+        "evaluate",
+        ("prompts.jsonl", "{arm}/policy"),
+        "answers/{arm}.jsonl",
+        lambda config: [config.model, config.evaluation],
+        make_answers,
+        extra="train",
+        over="every",
+    ),
+    Stage(
+        "evaluation",
+        "evaluate",
+        ("prompts.jsonl", "answers/{every}.jsonl", "{every}/reward"),
+        "evaluation.jsonl",
+        lambda config: [_judge(config), config.evaluation.judge, config.labels.tie_margin],
+        make_evaluation,
+        extra="train",
+    ),
+    Stage("metrics", "evaluate", ("evaluation.jsonl",), "metrics.json", lambda _: None, make_metrics),
+    Stage(
+        "report",
+        "report",
+        ("evaluation.jsonl", "metrics.json", "calibration.json", "{every}/labels.jsonl", "{every}/pairs.jsonl"),
+        "report.html",
+        lambda config: [config.report, config.report.show_harmful],
+        make_report,
+        extra="report",
+    ),
+)

@@ -1,0 +1,140 @@
+"""How stages become the steps of one run, and which of them have to be made.
+
+A step is skipped while the fingerprint of all it depends on (the content of its inputs, its part of the configuration,
+the models' names, the seed) is the one in its artifact's manifest. Which stages there are stands in `pipeline.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from hrlaif import artifacts
+from hrlaif.config import Config, Section
+from hrlaif.errors import DataError
+from hrlaif.run import Contestant, Run, needs_extra
+
+# Changed when a stage's code changes what it writes, so that finished runs are not mistaken for current ones.
+CODE_SCHEMA = 1
+# Keys that say how calls are made, not what is asked: changing one makes nothing stale.
+OPERATIONAL = {
+    "url", "key_env", "weight", "in_flight", "timeout_s", "retries", "requests_per_minute", "tokens_per_minute",
+    "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "replicas", "budget_usd", "gate",
+    "checkpoint_every", "device", "show_harmful",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the flow. In paths, `{arm}` stands for the arm, and `{every}` for start and each arm.
+
+    `over` says how often it runs: once, for each arm, for start and each arm, or for the hrlaif arm alone.
+    """
+
+    name: str
+    command: str
+    reads: tuple[str, ...]
+    writes: str
+    settings: Callable[[Config], object]
+    make: Callable[[Run, Step], None]
+    extra: str = ""
+    over: Literal["run", "arms", "every", "hrlaif"] = "run"
+    wanted: Callable[[Config], bool] = lambda _: True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage for one arm of one run: with real paths, and the fingerprint of what it depends on."""
+
+    stage: Stage
+    arm: Contestant | None
+    path: Path
+    inputs: tuple[Path, ...]
+    fingerprint: str = ""
+
+    @property
+    def title(self) -> str:
+        """What progress calls it."""
+        return f"{self.stage.name} ({self.arm})" if self.arm else self.stage.name
+
+
+def plan(stages: Iterable[Stage], config: Config) -> list[Step]:
+    """All steps of a run in order; inputs that no step of this run writes (a red team switched off) are left out."""
+    folder = Path(config.run_dir)
+    every: tuple[Contestant, ...] = ("start", *config.arms)
+    steps: list[Step] = []
+    for stage in stages:
+        if not stage.wanted(config):
+            continue
+        for arm in _arms(stage, every):
+            made = {step.path for step in steps}
+            paths = [folder / path for read in stage.reads for path in _expand(read, arm, every)]
+            inputs = tuple(path for path in paths if path in made)
+            steps.append(Step(stage, arm, folder / stage.writes.format(arm=arm), inputs))
+    return steps
+
+
+def _arms(stage: Stage, every: Sequence[Contestant]) -> Sequence[Contestant | None]:
+    if stage.over == "run":
+        return [None]
+    if stage.over == "every":
+        return every
+    return [arm for arm in every if arm == "hrlaif" or (arm != "start" and stage.over == "arms")]
+
+
+def _expand(pattern: str, arm: Contestant | None, every: Iterable[Contestant]) -> list[str]:
+    if "{every}" in pattern:
+        return [pattern.format(every=name) for name in every]
+    return [pattern.format(arm=arm)]
+
+
+def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> None:
+    """Make what is not current, in order; `tell` gets one line per step.
+
+    Raises:
+        DataError: An input is missing because an earlier stage has not run.
+    """
+    for step in steps:
+        missing = [path for path in step.inputs if artifacts.read_manifest(path) is None]
+        if missing:
+            raise DataError(f"{missing[0]}: not there yet. `hrlaif run` makes it, or run the earlier stage alone.")
+        step = _with_fingerprint(run.config, step)
+        if artifacts.is_current(step.path, step.fingerprint):
+            tell(f"{step.title}: up to date")
+            continue
+        start = time.monotonic()
+        run.log(event="start", stage=step.stage.name, arm=step.arm)
+        with needs_extra(step.stage.extra or "all"):
+            step.stage.make(run, step)
+        seconds = time.monotonic() - start
+        rows = (artifacts.read_manifest(step.path) or {}).get("rows")
+        run.log(event="done", stage=step.stage.name, arm=step.arm, rows=rows, seconds=round(seconds, 1))
+        counted = f"{rows} records, " if rows is not None else ""
+        tell(f"{step.title}: {counted}{seconds:.0f} s")
+
+
+def _with_fingerprint(config: Config, step: Step) -> Step:
+    inputs = [[path.name, _identity(path)] for path in step.inputs]
+    settings = _semantic(step.stage.settings(config))
+    key = artifacts.fingerprint(CODE_SCHEMA, step.stage.name, step.arm, config.seed, settings, inputs)
+    return replace(step, fingerprint=key)
+
+
+def _identity(path: Path) -> str:
+    if path.is_dir():
+        return str((artifacts.read_manifest(path) or {})["fingerprint"])
+    return artifacts.file_hash(path)
+
+
+def _semantic(settings: object) -> object:
+    """The settings as plain values without what only says how calls are made."""
+    if isinstance(settings, Section):
+        return _semantic(settings.model_dump(mode="json"))
+    if isinstance(settings, dict):
+        return {key: _semantic(value) for key, value in settings.items() if key not in OPERATIONAL}
+    if isinstance(settings, (list, tuple)):
+        return [_semantic(value) for value in settings]
+    return settings

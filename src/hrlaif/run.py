@@ -1,0 +1,170 @@
+"""An open run folder: its configuration, its paths, and its models, each opened when a stage first needs it.
+
+Together with `pipeline.py` and `cli.py` the only place that imports inside functions: labelling needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from hrlaif import config as configuration
+from hrlaif.artifacts import write_atomic, writing_to
+from hrlaif.config import BUNDLED, Arm, Config, EndpointSection
+from hrlaif.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from hrlaif.models.base import ChatModel, RewardScorer, Sampler
+    from hrlaif.models.ledger import Ledger
+
+Contestant = Literal["start", "rlaif", "hrlaif"]
+# Requests handed to a local model at a time: large enough to sort by length, small enough to lose little in a crash.
+LOCAL_BLOCK = 64
+HTTP_BLOCK = 512
+
+
+class Run:
+    """One run folder, locked while it is open.
+
+    Raises:
+        ConfigError: Another process has the folder open.
+        DataError: The folder cannot be written.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = Path(config.run_dir)
+        self._open = contextlib.ExitStack()
+        self._bundled: EndpointSection | None = None
+        self._ledger: Ledger | None = None
+
+    def __enter__(self) -> Run:
+        with writing_to(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = self._open.enter_context((self.folder / ".lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._open.close()
+            raise ConfigError(
+                f"{self.folder}: another hrlaif process works in this run folder. Wait for it."
+            ) from error
+        if self.config.threads:
+            # Read by torch when it is imported, which happens later, when a stage needs it.
+            os.environ["OMP_NUM_THREADS"] = str(self.config.threads)
+        write_atomic(self.folder / "config.toml", configuration.dump(self.config).encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def log(self, **event: object) -> None:
+        """Append one event to `log.jsonl`."""
+        with writing_to(self.folder), (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **event}) + "\n")
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger of paid calls."""
+        if self._ledger is None:
+            from hrlaif.models.ledger import Ledger
+
+            self._ledger = self._open.enter_context(Ledger(self.folder / "calls.sqlite"))
+        return self._ledger
+
+    @property
+    def judge(self) -> ChatModel:
+        """The labelling judge: the configured endpoints, or the bundled model."""
+        section = self.config.judge
+        return self._chat([section, *section.replicas], budget_usd=section.budget_usd)
+
+    @property
+    def evaluation_judge(self) -> ChatModel:
+        """The judge of the evaluation: its own endpoint where one is set, so that it need not be the labeler."""
+        section = self.config.evaluation.judge
+        return self.judge if section is None else self._chat([section], budget_usd=self.config.judge.budget_usd)
+
+    @property
+    def judge_name(self) -> str:
+        """The judge's name without opening it; what labels depend on."""
+        return self.config.judge.model or BUNDLED
+
+    def training_sampler(self) -> tuple[Sampler, int]:
+        """The policy that answers training prompts, and the block of requests to hand it at a time."""
+        endpoint = self.config.responses.endpoint
+        if endpoint.url or self.config.model.name == BUNDLED:
+            from hrlaif.models.http import HttpSampler
+
+            return HttpSampler(self._chat([endpoint])), HTTP_BLOCK
+        return self.contestant("start"), LOCAL_BLOCK
+
+    def contestant(self, name: Contestant) -> Sampler:
+        """A policy of the evaluation: the start or an arm's, all through the same local code."""
+        from hrlaif.models.local import LocalSampler
+
+        adapter = None if name == "start" else self.folder / name / "policy"
+        model = self.config.model
+        return LocalSampler(self.base_model, adapter=adapter, device=model.device, dtype=model.dtype)
+
+    def scorer(self, arm: Arm) -> RewardScorer:
+        """An arm's reward model."""
+        from hrlaif.models.local import LocalReward
+
+        model = self.config.model
+        return LocalReward(self.folder / arm / "reward", device=model.device, dtype=model.dtype)
+
+    @property
+    def base_model(self) -> str:
+        """The starting policy as transformers loads it: a folder or a hub name."""
+        if self.config.model.name != BUNDLED:
+            return self.config.model.name
+        from hrlaif.models import bundled_weights
+
+        return str(bundled_weights.folder())
+
+    def _chat(self, sections: list[EndpointSection], *, budget_usd: float = 0.0) -> ChatModel:
+        from hrlaif.models.http import HttpModel
+
+        endpoints = [self._served(section) for section in sections]
+        return HttpModel(endpoints, ledger=self.ledger, budget_usd=budget_usd)
+
+    def _served(self, section: EndpointSection) -> EndpointSection:
+        """The section itself, or the bundled model's local server (started once) where it names no url."""
+        if section.url:
+            return section
+        if self._bundled is None:
+            from hrlaif.models import bundled
+
+            self._bundled = self._open.enter_context(bundled.serve(threads=self.config.threads))
+        return self._bundled
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn a missing optional package into a message that names the extra to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"this needs {error.name!r}: pip install 'hrlaif[{extra}]'") from error
+
+
+def open_folder(folder: Path) -> Run:
+    """The run of an existing run folder, with the configuration it holds.
+
+    Raises:
+        DataError: The folder is no run folder.
+    """
+    path = folder / "config.toml"
+    if not path.exists():
+        raise DataError(f"{folder}: not a run folder (no config.toml). `hrlaif run CONFIG` makes one.")
+    config = configuration.load(path)
+    return Run(config.model_copy(update={"run_dir": str(folder.resolve())}))
