@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -290,10 +289,6 @@ def _show_quality(found: dict[str, Any], *, as_json: bool) -> None:
 def _shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
-
-if os.environ.get("HRLAIF_TRACEBACK"):
-    # For whoever debugs hrlaif itself: let typer show where an unexpected error came from.
-    app.pretty_exceptions_enable = True
 
 if __name__ == "__main__":
     main()
