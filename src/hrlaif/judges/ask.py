@@ -89,7 +89,7 @@ def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str
                 mass[letter] += math.exp(logprob)
         total = sum(mass.values())
         return {option: probability / total for option, probability in mass.items()}
-    found = re.match(r"[\W_]*([A-Za-z])\b", reply.text)
+    found = re.match(r"[\W_]*([A-Za-z]+)\b", reply.text)
     if found and found.group(1).upper() in options:
         return {option: float(option == found.group(1).upper()) for option in options}
     return None
