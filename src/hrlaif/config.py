@@ -175,7 +175,10 @@ class LoraSection(Section):
 
 
 class RewardSection(Section):
-    """The reward model's training. `held_out` is the share of prompts whose pairs only measure it."""
+    """The reward model's training. `held_out` is the share of prompts whose pairs only measure it.
+
+    `batch_tokens` is how many tokens are in memory at once (0: chosen for the device); it changes no result.
+    """
 
     lora: LoraSection = LoraSection()
     epochs: Count = 1
@@ -184,10 +187,18 @@ class RewardSection(Section):
     max_tokens: Count = 1024
     held_out: Share = 0.15
     centring: NonNegative = 0.01
+    max_grad_norm: Positive = 1.0
+    batch_tokens: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: Count = 10
 
 
 class PolicySection(Section):
-    """PPO. Lengths in tokens, KL in nats; see docs/method.md for the formulas."""
+    """PPO. Lengths in tokens, KL in nats; see docs/method.md for the formulas.
+
+    Scores are clipped to `score_clip`, then normalised. `stop_kl` (nats per token) ends a step's updates once the policy
+    has moved that far from the one that made the rollouts; 0 never does. `kl_target_nats` above 0 adapts `kl_weight` to
+    hold that KL per response. `batch_tokens` is how many tokens are in memory at once (0: chosen for the device).
+    """
 
     lora: LoraSection = LoraSection()
     steps: Count = 50
@@ -208,6 +219,9 @@ class PolicySection(Section):
     value_weight: NonNegative = 0.1
     max_grad_norm: Positive = 1.0
     score_clip: Positive = 5.0
+    score_normalise: Literal["running", "batch", "none"] = "running"
+    stop_kl: NonNegative = 0.1
+    batch_tokens: Annotated[int, Field(ge=0)] = 0
     no_eos_penalty: NonNegative = 1.0
     checkpoint_every: Count = 10
 

@@ -1,0 +1,126 @@
+"""Low-rank adapters on one backbone: the policy's, the reward model's, and none at all for the reference."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, load_peft_weights, set_peft_model_state_dict
+
+from hrlaif.config import LoraSection
+from hrlaif.errors import ModelError
+from hrlaif.nn.backbone import Backbone, Placement, load_causal, load_scorer
+from hrlaif.nn.seeds import derive
+
+# PEFT saves the adapter of this name in the folder itself, any other in a folder below.
+TRAINED = "default"
+REWARD = "reward"
+
+
+def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, scorer: bool = False) -> Backbone:
+    """A backbone to train: with adapters (rank > 0), or with all its weights free (rank 0)."""
+    backbone = load_scorer(base, place) if scorer else load_causal(base, place)
+    if section.rank == 0:
+        backbone.model.requires_grad_(True)
+        return backbone
+    config = LoraConfig(
+        r=section.rank,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        target_modules="all-linear",
+        task_type=TaskType.SEQ_CLS if scorer else TaskType.CAUSAL_LM,
+        modules_to_save=["score"] if scorer else None,
+    )
+    config.base_model_name_or_path = base
+    with torch.random.fork_rng(devices=[]), _no_warnings():
+        torch.manual_seed(derive(seed, "adapters"))
+        backbone.model = get_peft_model(backbone.model, config).eval()
+    if scorer:
+        backbone.inner.score.float()
+    return backbone
+
+
+def attach_reward(backbone: Backbone, folder: Path) -> torch.nn.Linear:
+    """Put a reward model's adapter beside the policy's, and return its score head.
+
+    Raises:
+        ModelError: The adapter does not fit the backbone.
+    """
+    config = LoraConfig.from_pretrained(str(folder))
+    config.modules_to_save, config.task_type, config.inference_mode = None, TaskType.CAUSAL_LM, True
+    weights = load_peft_weights(str(folder), device="cpu")
+    lora = {key: value for key, value in weights.items() if "lora_" in key}
+    score = next(
+        (value for key, value in weights.items() if key.endswith(("score.weight", "score.modules_to_save.weight"))),
+        None,
+    )
+    if score is None:
+        raise ModelError(f"{folder}: the adapter holds no score head. Train the reward model again.")
+    with _no_warnings():
+        if hasattr(backbone.model, "add_adapter") and hasattr(backbone.model, "peft_config"):
+            backbone.model.add_adapter(REWARD, config)
+        else:
+            backbone.model = get_peft_model(backbone.model, config, adapter_name=REWARD)
+        result = set_peft_model_state_dict(backbone.model, lora, adapter_name=REWARD)
+    missing = [key for key in result.missing_keys if f".{REWARD}." in key]
+    if result.unexpected_keys or missing:
+        wrong = (list(result.unexpected_keys) + missing)[0]
+        raise ModelError(f"{folder}: the reward adapter does not fit the model {backbone.base} (at {wrong}).")
+    head = torch.nn.Linear(score.shape[1], 1, bias=False, device=backbone.place.device, dtype=torch.float32)
+    head.weight.data.copy_(score)
+    backbone.model.eval().to(backbone.place.device)
+    return head.requires_grad_(False)
+
+
+def load_adapter(backbone: Backbone, folder: Path) -> None:
+    """Put a saved adapter (and a reward model's score head) on a backbone, to be used and not trained.
+
+    In float32 the adapter is merged into the weights, which is faster; in half precision small updates would be lost.
+    """
+    try:
+        with _no_warnings():
+            model = PeftModel.from_pretrained(backbone.model, str(folder)).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: the adapter does not fit {backbone.base}: {str(error).splitlines()[0]}") from error
+    backbone.model = model.merge_and_unload() if backbone.place.dtype == torch.float32 else model
+    backbone.model.requires_grad_(False)
+
+
+@contextlib.contextmanager
+def using(model: Any, name: str | None) -> Iterator[None]:
+    """Run with the named adapter, or with none; afterwards the trained one is active and trainable again."""
+    if not hasattr(model, "peft_config"):
+        yield
+        return
+    try:
+        if name is None:
+            with model.disable_adapter():
+                yield
+        else:
+            model.set_adapter(name, inference_mode=name != TRAINED)
+            yield
+    finally:
+        if TRAINED in model.peft_config:
+            model.set_adapter(TRAINED)
+
+
+def save_trained(backbone: Backbone, folder: Path) -> None:
+    """Write the trained adapter (or the whole model) and the tokenizer as PEFT and transformers load them."""
+    with _no_warnings():
+        if hasattr(backbone.model, "peft_config"):
+            backbone.model.peft_config[TRAINED].base_model_name_or_path = backbone.base
+            backbone.model.save_pretrained(str(folder), selected_adapters=[TRAINED], save_embedding_layers=False)
+        else:
+            backbone.model.save_pretrained(str(folder))
+    backbone.chat.tokenizer.save_pretrained(str(folder))
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,67 @@
+"""From scores to rewards per token, advantages and returns."""
+
+from __future__ import annotations
+
+import torch
+
+from hrlaif.errors import DataError
+
+
+def token_rewards(
+    scores_B: torch.Tensor,
+    logprobs_BT: torch.Tensor,
+    ref_logprobs_BT: torch.Tensor,
+    is_response_BT: torch.Tensor,
+    *,
+    kl_weight: float,
+) -> torch.Tensor:
+    """Spread the KL penalty over every token and pay the score on the last one.
+
+    `reward[b, t] = -kl_weight * (logprob - ref_logprob)[b, t]`, plus `scores_B[b]` at the last response token of
+    row b; exactly 0 outside the response.
+
+    Args:
+        scores_B: Reward-model score of each whole response, any real number.
+        logprobs_BT: Log-probability (nats) of each sampled token under the policy.
+        ref_logprobs_BT: The same under the reference policy.
+        is_response_BT: True on response tokens (EOS included), False elsewhere; a row's tokens come first.
+        kl_weight: Reward taken per nat of divergence, >= 0.
+
+    Raises:
+        DataError: A row has no response token, so its score has nowhere to go.
+    """
+    length_B = is_response_BT.sum(dim=1)
+    if bool((length_B == 0).any()):
+        row = int((length_B == 0).nonzero()[0, 0])
+        raise DataError(f"row {row} of the rollouts has no response token, so its score has nowhere to go.")
+    rewards_BT = -kl_weight * (logprobs_BT - ref_logprobs_BT)
+    rewards_BT = torch.where(is_response_BT, rewards_BT, torch.zeros_like(rewards_BT))
+    rewards_BT[torch.arange(len(scores_B), device=rewards_BT.device), length_B - 1] += scores_B.to(rewards_BT)
+    return rewards_BT
+
+
+def gae(
+    rewards_BT: torch.Tensor,
+    values_BT: torch.Tensor,
+    is_response_BT: torch.Tensor,
+    *,
+    discount: float,
+    gae_lambda: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Advantages and returns, both 0 outside the response.
+
+    `delta[t] = reward[t] + discount * value[t + 1] - value[t]`, with value 0 after the last response token;
+    `advantage[t] = delta[t] + discount * gae_lambda * advantage[t + 1]`; `return = advantage + value`.
+    `values_BT[b, t]` is the value before token t is drawn. (Schulman et al., arXiv:1506.02438, equation 16.)
+    """
+    counts_BT = is_response_BT.to(rewards_BT)
+    values_BT = values_BT * counts_BT
+    advantages_BT = torch.zeros_like(rewards_BT)
+    next_value_B = torch.zeros_like(rewards_BT[:, 0])
+    next_advantage_B = torch.zeros_like(rewards_BT[:, 0])
+    for t in reversed(range(rewards_BT.shape[1])):
+        delta_B = rewards_BT[:, t] + discount * next_value_B - values_BT[:, t]
+        next_advantage_B = (delta_B + discount * gae_lambda * next_advantage_B) * counts_BT[:, t]
+        advantages_BT[:, t] = next_advantage_B
+        next_value_B = values_BT[:, t]
+    return advantages_BT, advantages_BT + values_BT

@@ -1,0 +1,115 @@
+"""PPO's updates from one set of rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hrlaif.config import PolicySection
+from hrlaif.nn.batches import by_length
+from hrlaif.nn.losses import k3, policy_loss, value_loss
+from hrlaif.nn.optimise import step as optimiser_step
+from hrlaif.nn.seeds import permutation
+from hrlaif.policy.actors import Actors
+from hrlaif.policy.rollouts import Rollouts
+
+SUMS = ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "entropy")
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """Which step this is: for seeds and for messages."""
+
+    index: int
+    seed: int
+    where: str
+
+
+def update(
+    actors: Actors,
+    rollouts: Rollouts,
+    optimizer: torch.optim.Optimizer,
+    section: PolicySection,
+    *,
+    learning_rate: float,
+    when: When,
+) -> dict[str, float]:
+    """All epochs over the rollouts, in minibatches; returns the means per token of what happened.
+
+    Stops early, before the minibatch's update, once its `approx_kl` passes `section.stop_kl`.
+    """
+    sums = dict.fromkeys(SUMS, 0.0)
+    norms: list[float] = []
+    tokens, ratio_error = 0, 0.0
+    for epoch in range(section.epochs):
+        order = permutation(len(rollouts.conversations), when.seed, "minibatches", when.index, epoch)
+        for start in range(0, len(order), section.minibatch):
+            rows = order[start : start + section.minibatch]
+            part = _accumulate(actors, rollouts, rows, section, is_first=not norms)
+            for name in SUMS:
+                sums[name] += part.sums[name]
+            tokens += part.tokens
+            if not norms:
+                ratio_error = part.ratio_error
+            if section.stop_kl and part.sums["approx_kl"] / part.tokens > section.stop_kl:
+                optimizer.zero_grad(set_to_none=True)
+                return _means(sums, tokens, norms, ratio_error)
+            norms.append(
+                optimiser_step(
+                    optimizer, learning_rate=learning_rate, max_grad_norm=section.max_grad_norm, where=when.where
+                )
+            )
+    return _means(sums, tokens, norms, ratio_error)
+
+
+@dataclass(slots=True)
+class _Part:
+    sums: dict[str, float]
+    tokens: int
+    ratio_error: float = 0.0
+
+
+def _accumulate(
+    actors: Actors, rollouts: Rollouts, rows: Sequence[int], section: PolicySection, *, is_first: bool
+) -> _Part:
+    """Add the gradients of one minibatch, in parts that fit into memory; the loss is a mean over its tokens."""
+    part = _Part(dict.fromkeys(SUMS, 0.0), int(rollouts.is_response_BT[list(rows)].sum()))
+    lengths = [rollouts.conversations[row].length for row in rows]
+    batch_tokens = section.batch_tokens or actors.policy.place.tokens_per_pass
+    for group in by_length(lengths, max_tokens=batch_tokens):
+        members = [rows[place] for place in group]
+        out = actors.evaluate([rollouts.conversations[row] for row in members])
+        is_response_BT = rollouts.is_response_BT[members]
+        sampled_N = rollouts.logprobs_BT[members][is_response_BT]
+        # Before the first update the policy is the one that made the rollouts: the ratio is 1, whatever rounding says.
+        old_N = out.logprobs_N.detach() if is_first else sampled_N
+        policy_N, is_clipped_N = policy_loss(
+            out.logprobs_N, old_N, rollouts.advantages_BT[members][is_response_BT], clip=section.clip
+        )
+        value_N = value_loss(
+            out.values_N,
+            rollouts.values_BT[members][is_response_BT],
+            rollouts.returns_BT[members][is_response_BT],
+            clip=section.value_clip,
+        )
+        loss = (policy_N.sum() + section.value_weight * value_N.sum()) / part.tokens
+        loss.backward()  # type: ignore[no-untyped-call]
+        logprobs_N = out.logprobs_N.detach()
+        part.sums["policy_loss"] += float(policy_N.detach().sum())
+        part.sums["value_loss"] += float(value_N.detach().sum())
+        part.sums["approx_kl"] += float(k3(old_N, logprobs_N).sum())
+        part.sums["clip_fraction"] += float(is_clipped_N.sum())
+        part.sums["entropy"] += float(out.entropy_N.sum())
+        error = float((torch.exp(logprobs_N - sampled_N) - 1).abs().max())
+        part.ratio_error = max(part.ratio_error, error)
+    return part
+
+
+def _means(sums: dict[str, float], tokens: int, norms: Sequence[float], ratio_error: float) -> dict[str, float]:
+    means = {name: total / tokens for name, total in sums.items()}
+    means["grad_norm"] = sum(norms) / len(norms) if norms else 0.0
+    means["updates"] = len(norms)
+    means["ratio_error"] = ratio_error
+    return means
