@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import errno
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,6 @@ from hrlaif.models.ledger import Ledger
 from hrlaif.models.limits import Budget
 from hrlaif.models.wire import Fate
 
-FIRST_CONTACT_S = 5.0
 PATIENCE_S = 900.0
 LONGEST_RETRY_AFTER_S = 600.0
 REFUSALS_BEFORE_ANY_ANSWER = 50
@@ -57,6 +57,8 @@ class HttpModel:
             replicas and its budget.
         ledger: Where paid replies are kept and found again; without one nothing is remembered.
         budget_usd: Stop when so much is paid, earlier calls in the ledger included; 0 means no limit.
+        first_contact_s: Give up when no endpoint could be reached so long after the start.
+        environment: Where keys are read from: `key_env` if set, else HRLAIF_JUDGE_KEY, else OPENAI_API_KEY.
 
     Raises:
         ConfigError: An endpoint has no url, its key is missing, or a budget is set without prices.
@@ -68,6 +70,8 @@ class HttpModel:
         *,
         ledger: Ledger | None,
         budget_usd: float = 0.0,
+        first_contact_s: float = 5.0,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         sections = (endpoints,) if isinstance(endpoints, EndpointSection) else tuple(endpoints)
         if len(sections) == 1 and isinstance(sections[0], JudgeSection):
@@ -76,35 +80,36 @@ class HttpModel:
         _check(sections, budget_usd)
         self.name = sections[0].model
         self._section = sections[0]
-        self._endpoints: list[Endpoint] = []
+        self.endpoints: list[Endpoint] = []
         self._variables: dict[str, str] = {}
         for section in sections:
-            key, self._variables[section.url] = endpoint_key(section, os.environ)
-            self._endpoints.append(Endpoint(section, key))
+            key, self._variables[section.url] = endpoint_key(section, environment)
+            self.endpoints.append(Endpoint(section, key))
         self._ledger = ledger
+        self._first_contact_s = first_contact_s
         self._paid_here = 0.0
         self._budget = Budget(budget_usd, self._paid_usd)
-        self._queue = CallQueue(self._endpoints)
+        self._queue = CallQueue(self.endpoints)
         self._entered = 0
         self._answered = False
         self._refused = 0
         self._last_answer = 0.0
-        self._fatal: Exception | None = None
+        self._fatal: ModelError | None = None
         self._calls: dict[bytes, asyncio.Task[ChatReply]] = {}
         self._on_wire: set[asyncio.Task[Any]] = set()
 
     @property
     def in_flight(self) -> int:
         """How many calls may be in flight at most, over all endpoints."""
-        return sum(endpoint.section.in_flight for endpoint in self._endpoints)
+        return sum(endpoint.section.in_flight for endpoint in self.endpoints)
 
     async def __aenter__(self) -> HttpModel:
         if self._entered == 0:
             self._fatal = None
             self._budget = Budget(self._budget.limit_usd, self._paid_usd)
-            self._queue = CallQueue(self._endpoints)
+            self._queue = CallQueue(self.endpoints)
             self._last_answer = time.monotonic()
-            for endpoint in self._endpoints:
+            for endpoint in self.endpoints:
                 await endpoint.open()
         self._entered += 1
         return self
@@ -123,7 +128,7 @@ class HttpModel:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         self._queue.close()
-        for endpoint in self._endpoints:
+        for endpoint in self.endpoints:
             await endpoint.close()
 
     async def chat(self, request: ChatRequest) -> ChatReply:
@@ -145,7 +150,13 @@ class HttpModel:
             raise RuntimeError("enter the model first: `async with model:`")
         task = asyncio.get_running_loop().create_task(self._pay(key, request, body))
         self._calls[key] = task
+        task.add_done_callback(functools.partial(self._call_ended, key))
         return await asyncio.shield(task)
+
+    def _call_ended(self, key: bytes, task: asyncio.Task[ChatReply]) -> None:
+        del self._calls[key]
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; asyncio would complain that nobody looked
 
     async def _pay(self, key: bytes, request: ChatRequest, body: bytes) -> ChatReply:
         tokens = wire.estimated_tokens(body) + request.max_tokens
@@ -164,7 +175,6 @@ class HttpModel:
             return reply
         finally:
             self._on_wire.discard(task)
-            del self._calls[key]
 
     async def _answer(
         self, task: asyncio.Task[Any], request: ChatRequest, body: bytes, tokens: int
@@ -193,6 +203,8 @@ class HttpModel:
             faults += failure.fate in (Fate.OVERLOADED, Fate.FAULTY)
             if faults > endpoint.section.retries:
                 raise self._given_up(endpoint, failure, faults)
+            if self._entered == 0:
+                raise CallError(f"{endpoint.section.url}: {failure.reason}, and the run ended before another try")
             waits_at_endpoint = failure.retry_after_s or failure.fate is Fate.UNREACHABLE
             await asyncio.sleep(jitter(1 if waits_at_endpoint else tries, _FIRST_RETRY_S, _MOST_RETRY_S))
 
@@ -273,22 +285,27 @@ class HttpModel:
             endpoint.fails(failed.reason, now)
         endpoint.unreachable = failed.fate is Fate.UNREACHABLE
         silent_s = now - self._last_answer
-        if not self._answered and silent_s > FIRST_CONTACT_S and all(known.unreachable for known in self._endpoints):
+        if (
+            not self._answered
+            and silent_s > self._first_contact_s
+            and all(known.unreachable for known in self.endpoints)
+        ):
             raise self._stop(f"{where}. Is the server running, and is this its address?")
         if silent_s > PATIENCE_S:
             raise self._stop(f"{where}. No answer for {silent_s:.0f} s: run the same command when it works again.")
 
-    def _given_up(self, endpoint: Endpoint, failed: _FailedAttemptError, attempts: int) -> Exception:
+    def _given_up(self, endpoint: Endpoint, failed: _FailedAttemptError, attempts: int) -> ModelError:
         message = f"{endpoint.section.url}: {failed.reason} ({attempts} attempts)"
         if self._answered:
             return CallError(message)
         return self._stop(f"{message}. It has not answered a single call: check the server, the url and the model.")
 
     def _stop(self, message: str) -> ModelError:
-        error = ModelError(message)
-        self._fatal = error
-        self._queue.fail_all(error)
-        return error
+        """End the run: every call that waits, or comes later, gets the first such error."""
+        if self._fatal is None:
+            self._fatal = ModelError(message)
+            self._queue.fail_all(self._fatal)
+        return self._fatal
 
     def _paid_usd(self) -> float:
         return self._paid_here if self._ledger is None else self._ledger.paid_usd

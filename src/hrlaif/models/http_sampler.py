@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import queue
 import threading
@@ -15,9 +16,12 @@ from hrlaif.models.flow import ordered
 from hrlaif.models.http import HttpModel
 from hrlaif.types import Finish, Response
 
+WINDOWS = 4
+_Results = queue.Queue[Response | Exception | None]
+
 
 class HttpSampler:
-    """A Sampler that draws responses from an endpoint (a vLLM server, say), through the model's ledger."""
+    """A Sampler that draws responses from an endpoint, through the model's ledger."""
 
     def __init__(self, model: HttpModel, *, purpose: str = "responses") -> None:
         self._model = model
@@ -30,48 +34,30 @@ class HttpSampler:
         Raises:
             ModelError: No call can succeed, or the budget is spent.
         """
-        results: queue.Queue[Response | BaseException | None] = queue.Queue(maxsize=4 * self._model.in_flight)
-        stop = threading.Event()
-        thread = threading.Thread(target=self._run, args=(requests, decoding, results, stop), name="sampler")
+        results: _Results = queue.Queue(maxsize=WINDOWS * self._model.in_flight)
+        loop = asyncio.new_event_loop()
+        work = loop.create_task(self._draw_all(requests, decoding, results))
+        thread = threading.Thread(target=_run, args=(loop, work), name="sampler")
         thread.start()
         try:
             while (result := results.get()) is not None:
-                if isinstance(result, BaseException):
+                if isinstance(result, Exception):
                     raise result
                 yield result
         finally:
-            stop.set()
+            loop.call_soon_threadsafe(work.cancel)
             thread.join()
+            loop.close()
 
-    def _run(
-        self,
-        requests: Sequence[SampleRequest],
-        decoding: Decoding,
-        results: queue.Queue[Response | BaseException | None],
-        stop: threading.Event,
-    ) -> None:
-        async def put(result: Response | BaseException | None) -> None:
-            while not stop.is_set():
-                try:
-                    results.put_nowait(result)
-                except queue.Full:
-                    await asyncio.sleep(0.01)
-                else:
-                    return
-
-        async def work() -> None:
-            try:
-                async with self._model:
-                    draw = functools.partial(self._draw, decoding)
-                    async for response in ordered(requests, draw, window=4 * self._model.in_flight):
-                        await put(response)
-                        if stop.is_set():
-                            return
-                await put(None)
-            except Exception as error:
-                await put(error)
-
-        asyncio.run(work())
+    async def _draw_all(self, requests: Sequence[SampleRequest], decoding: Decoding, results: _Results) -> None:
+        try:
+            async with self._model:
+                draw = functools.partial(self._draw, decoding)
+                async for response in ordered(requests, draw, window=WINDOWS * self._model.in_flight):
+                    await _put(results, response)
+            await _put(results, None)
+        except Exception as error:
+            await _put(results, error)
 
     async def _draw(self, decoding: Decoding, request: SampleRequest) -> Response:
         chat = ChatRequest(
@@ -89,3 +75,20 @@ class HttpSampler:
             return Response(request.response_id, request.prompt.id, "", self.name, request.seed, Finish.FAILED)
         text = reply.text if reply.finish is not Finish.FAILED else ""
         return Response(request.response_id, request.prompt.id, text, self.name, request.seed, reply.finish)
+
+
+def _run(loop: asyncio.AbstractEventLoop, work: asyncio.Task[None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(work)
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+async def _put(results: _Results, result: Response | Exception | None) -> None:
+    """Hand over a result without blocking the calls under way while the caller is busy."""
+    while True:
+        try:
+            results.put_nowait(result)
+        except queue.Full:
+            await asyncio.sleep(0.01)
+        else:
+            return

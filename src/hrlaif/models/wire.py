@@ -163,13 +163,15 @@ def _top_logprobs(logprobs: Any) -> tuple[dict[str, float], ...]:
         return ()
     positions = []
     for position in logprobs.get("content") or ():
-        alternatives = {}
         # The sampled token itself comes first: below the top alternatives it would otherwise be missing.
-        for candidate in (position, *(position.get("top_logprobs") or ())):
-            logprob = candidate.get("logprob")
-            if isinstance(logprob, (int, float)) and not math.isnan(logprob):
-                alternatives[candidate["token"]] = float(logprob)
-        positions.append(alternatives)
+        candidates = (position, *(position.get("top_logprobs") or ()))
+        positions.append(
+            {
+                candidate["token"]: float(logprob)
+                for candidate in candidates
+                if (logprob := candidate["logprob"]) is not None and logprob == logprob  # not NaN
+            }
+        )
     return tuple(positions)
 
 

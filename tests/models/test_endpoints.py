@@ -1,0 +1,142 @@
+import asyncio
+import math
+from collections import Counter
+
+import pytest
+
+from hrlaif.config import EndpointSection
+from hrlaif.models.endpoints import CallQueue, Endpoint
+from hrlaif.models.wire import Secret
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def endpoint(**options: object) -> Endpoint:
+    section = EndpointSection.model_validate({"url": "http://127.0.0.1:1/v1", "model": "m", **options})
+    return Endpoint(section, Secret(""))
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_an_endpoint_that_is_full_hands_its_place_to_the_next_in_line() -> None:
+    async def scenario() -> list[str]:
+        one = endpoint(in_flight=1)
+        calls = CallQueue([one])
+        order: list[str] = []
+
+        async def call(name: str) -> None:
+            taken = await calls.acquire(1)
+            order.append(name)
+            await settle()
+            assert taken.in_flight == 1
+            calls.release(taken)
+
+        await asyncio.gather(call("a"), call("b"), call("c"))
+        return order
+
+    assert asyncio.run(scenario()) == ["a", "b", "c"]
+
+
+def test_a_call_that_is_cancelled_gives_its_place_back() -> None:
+    async def scenario() -> None:
+        one = endpoint(in_flight=1)
+        calls = CallQueue([one])
+        taken = await calls.acquire(1)
+        waiting = [asyncio.ensure_future(calls.acquire(1)) for _ in range(3)]
+        await settle()
+        waiting[0].cancel()  # while it waits
+        calls.release(taken)
+        waiting[1].cancel()  # when the place was already its own
+        assert await waiting[2] is one
+        assert one.in_flight == 1
+
+    asyncio.run(scenario())
+
+
+def test_three_failures_in_a_row_back_an_endpoint_off_and_one_call_probes_it() -> None:
+    one, now = endpoint(in_flight=8), 1000.0
+    one.works()
+    one.fails("boom", now)
+    one.fails("boom", now)
+    assert one.wait_s(now) == 0
+    one.fails("boom", now)
+    later = now + 10.0
+    assert one.wait_s(later) == 0
+    one.take(1, later)
+    assert one.wait_s(later) == math.inf  # one probe at a time
+    one.in_flight -= 1
+    one.works()
+    one.take(1, later)
+    assert one.wait_s(later) == 0
+
+
+def test_an_answer_between_failures_keeps_an_endpoint_in_use() -> None:
+    one, now = endpoint(in_flight=8), 1000.0
+    for _ in range(10):
+        one.fails("boom", now)
+        one.fails("boom", now)
+        one.works()
+    one.take(1, now)
+    assert one.wait_s(now) == 0
+
+
+def test_an_endpoint_says_how_long_its_limits_make_a_call_wait() -> None:
+    now = 1000.0
+    one = endpoint(requests_per_minute=60)
+    one.take(1, now)
+    assert one.wait_s(now) == pytest.approx(0.9)  # one a second, a tenth of which may be made up
+    one.not_before(now + 7)
+    assert one.wait_s(now) == pytest.approx(7)
+    many = endpoint(tokens_per_minute=6000)
+    many.take(300, now)
+    assert many.wait_s(now) == pytest.approx(2.9)  # 100 a second
+    many.unused(100)
+    assert many.wait_s(now) == pytest.approx(1.9)
+
+
+def test_a_queue_paces_calls_and_shares_them_by_weight() -> None:
+    async def scenario() -> Counter[str]:
+        clock = Clock()
+        light, heavy = endpoint(weight=1), endpoint(weight=4)
+        calls = CallQueue([light, heavy], clock=clock)
+        taken = [await calls.acquire(1) for _ in range(25)]
+        return Counter("light" if one is light else "heavy" for one in taken)
+
+    assert asyncio.run(scenario()) == {"light": 5, "heavy": 20}
+
+
+def test_an_endpoint_that_waits_leaves_its_calls_to_the_others() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        resting, ready = endpoint(), endpoint()
+        resting.not_before(clock.now + 60)
+        calls = CallQueue([resting, ready], clock=clock)
+        assert {await calls.acquire(1) for _ in range(10)} == {ready}
+        clock.now += 61
+        assert await calls.acquire(1) is resting
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_for_all_reaches_every_call_that_waits() -> None:
+    async def scenario() -> None:
+        one = endpoint(in_flight=1)
+        calls = CallQueue([one])
+        await calls.acquire(1)
+        waiting = [asyncio.ensure_future(calls.acquire(1)) for _ in range(3)]
+        await settle()
+        calls.fail_all(ValueError("over"))
+        assert [str(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] == ["over"] * 3
+
+    asyncio.run(scenario())
