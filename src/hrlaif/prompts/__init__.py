@@ -1,6 +1,8 @@
 """Prompts: read from the shipped set and from the user's files, checked, divided into training and evaluation."""
 
 from hrlaif.prompts.bundled import bundled
+from hrlaif.prompts.calibration import calibration_pairs, read_calibration
 from hrlaif.prompts.load import input_files, load
+from hrlaif.prompts.starter import write_starter
 
-__all__ = ["bundled", "input_files", "load"]
+__all__ = ["bundled", "calibration_pairs", "input_files", "load", "read_calibration", "write_starter"]
