@@ -7,7 +7,7 @@ What cannot be measured (no rows, or one row where a spread is needed) has the v
 from hrlaif.metrics.agreement import agreement, cohen_kappa, flip_rate
 from hrlaif.metrics.means import bootstrap_mean, paired_difference
 from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
-from hrlaif.metrics.shares import corrected_share, mcnemar, measured, paired_shares, unmeasured, wilson
+from hrlaif.metrics.shares import corrected_share, discordant, mcnemar, measured, paired_shares, unmeasured, wilson
 from hrlaif.metrics.text import distinct_n, words
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "bootstrap_mean",
     "cohen_kappa",
     "corrected_share",
+    "discordant",
     "distinct_n",
     "flip_rate",
     "length_controlled_win_ratio",

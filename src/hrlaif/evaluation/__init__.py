@@ -1,0 +1,7 @@
+"""Start and arms measured on the same prompts: satisfaction, preference, correctness, harm, over-refusal, length."""
+
+from hrlaif.evaluation.evaluate import START, evaluate
+from hrlaif.evaluation.summary import summarise
+from hrlaif.evaluation.table import compare_runs, table
+
+__all__ = ["START", "compare_runs", "evaluate", "summarise", "table"]

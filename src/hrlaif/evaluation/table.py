@@ -1,0 +1,66 @@
+"""The final table of a run, and several runs side by side, as rows of text; the header is the first row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NONE = "–"
+MEASURES = {
+    "satisfaction": "Satisfaction, %",
+    "win_ratio": "Win ratio against the start, %",
+    "win_ratio_length_controlled": "Win ratio at equal length, %",
+    "correct": "Correct answers, %",
+    "harmful": "Harmful, %",
+    "over_refusal": "Over-refusal, %",
+    "length": "Length, words",
+    "unreadable": "Unreadable, %",
+}
+Summary = Mapping[str, Any]
+
+
+def table(summary: Summary) -> list[list[str]]:
+    """One row per measure, one column per arm; a cell is "value [low, high] n count"."""
+    arms = summary["arms"]
+    rows = [
+        [title, *(_cell(_metric(summary, arm, name)) for arm in arms)]
+        for name, title in MEASURES.items()
+        if any(_metric(summary, arm, name) for arm in arms)
+    ]
+    return [["", *arms], *rows]
+
+
+def compare_runs(summaries: Mapping[str, Summary]) -> list[list[str]]:
+    """One row per measure, run and arm, so that the same measure of all runs stands together.
+
+    `summaries[run]` is the run's metrics.json. The last column is the arm minus the start of its own run, paired, with
+    its p-value: runs may have asked different prompts, so nothing is tested from run to run.
+    """
+    rows = [["Measure", "Run", "Arm", "Value [low, high]", "Minus its start"]]
+    for name, title in MEASURES.items():
+        for run, summary in summaries.items():
+            for arm in summary["arms"]:
+                if metric := _metric(summary, arm, name):
+                    test = summary["tests"].get(f"{arm} minus {summary['arms'][0]}", {}).get(name)
+                    rows.append([title, run, arm, _cell(metric), _difference(test)])
+    return rows
+
+
+def _metric(summary: Summary, arm: str, name: str) -> Summary | None:
+    found: Summary | None = summary["metrics"].get(arm, {}).get("all", {}).get(name)
+    return found
+
+
+def _cell(metric: Summary | None) -> str:
+    if metric is None:
+        return NONE
+    scale = 100 if metric["unit"] == "share" else 1
+    value, low, high = (scale * metric[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}] n {metric['n']}"
+
+
+def _difference(test: Summary | None) -> str:
+    if test is None:
+        return NONE
+    value, low, high = (100 * test[key] for key in ("value", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}] p {test['p']:.2g}"
