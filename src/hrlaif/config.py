@@ -84,6 +84,17 @@ class JudgeSection(EndpointSection):
     budget_usd: NonNegative = 0.0
     gate: bool = True
 
+    @model_validator(mode="after")
+    def _budget_has_prices(self) -> JudgeSection:
+        endpoints = (self, *self.replicas)
+        prices = [one.usd_per_million_prompt_tokens + one.usd_per_million_completion_tokens for one in endpoints]
+        if self.url and self.budget_usd and not any(prices):
+            raise ValueError(
+                "has budget_usd but no prices, so nothing could be counted; set "
+                "usd_per_million_prompt_tokens and usd_per_million_completion_tokens"
+            )
+        return self
+
 
 class PromptSource(Section):
     """One file or dataset folder of prompts; `columns` maps our fields to the source's column names.

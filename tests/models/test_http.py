@@ -293,11 +293,6 @@ def test_a_budget_stops_before_the_next_call_and_counts_earlier_runs(tmp_path: P
             assert f"{paid / 10:.4f} USD" in str(stopped[0])
 
 
-def test_a_budget_without_prices_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match="prices"):
-        HttpModel(JudgeSection(url="http://127.0.0.1:1/v1", model="m", budget_usd=1.0), ledger=None)
-
-
 def test_an_endpoint_needs_a_url() -> None:
     with pytest.raises(ConfigError, match="url"):
         HttpModel(EndpointSection(), ledger=None)

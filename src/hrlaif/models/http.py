@@ -61,7 +61,7 @@ class HttpModel:
         environment: Where keys are read from: `key_env` if set, else HRLAIF_JUDGE_KEY, else OPENAI_API_KEY.
 
     Raises:
-        ConfigError: An endpoint has no url, its key is missing, or a budget is set without prices.
+        ConfigError: An endpoint has no url, or its key is missing.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class HttpModel:
         if len(sections) == 1 and isinstance(sections[0], JudgeSection):
             budget_usd = budget_usd or sections[0].budget_usd
             sections = (sections[0], *sections[0].replicas)
-        _check(sections, budget_usd)
+        if not sections or not all(section.url for section in sections):
+            raise ConfigError("url: an endpoint needs one, such as http://127.0.0.1:8000/v1.")
         self.name = sections[0].model
         self._section = sections[0]
         self.endpoints: list[Endpoint] = []
@@ -309,14 +310,3 @@ class HttpModel:
 
     def _paid_usd(self) -> float:
         return self._paid_here if self._ledger is None else self._ledger.paid_usd
-
-
-def _check(sections: Sequence[EndpointSection], budget_usd: float) -> None:
-    if not sections or not all(section.url for section in sections):
-        raise ConfigError("url: an endpoint needs one, such as http://127.0.0.1:8000/v1.")
-    prices = [section.usd_per_million_prompt_tokens + section.usd_per_million_completion_tokens for section in sections]
-    if budget_usd and not any(prices):
-        raise ConfigError(
-            "budget_usd is set but the endpoint has no prices, so nothing could be counted. "
-            "Set usd_per_million_prompt_tokens and usd_per_million_completion_tokens."
-        )
