@@ -157,11 +157,19 @@ class LabelsSection(Section):
 
 
 class RedTeamSection(Section):
-    """The red-team loop. `strategies` empty means all templates; `max_unjudged` is the gate on unjudged responses."""
+    """The red-team loop. `strategies` empty means all templates; `max_unjudged` is the gate on unjudged responses.
+
+    Each attack and each harmless request gets `responses_per_attack` responses. Harmless requests are answered until
+    there are `counter_pairs` pairs for each pair from an attack, and at least `min_counter_pairs`.
+    """
 
     enabled: bool = True
     strategies: tuple[str, ...] = ()
     attacks_per_prompt: Count = 2
+    responses_per_attack: Count = 2
+    counter_pairs: NonNegative = 1.5
+    min_counter_pairs: Annotated[int, Field(ge=0)] = 8
+    temperature: NonNegative = 1.0
     max_rewrites: Annotated[int, Field(ge=0)] = 2
     max_tokens: Count = 256
     min_length_ratio: NonNegative = 0.2

@@ -228,7 +228,9 @@ class Attack:
 class RedTeamCase:
     """One attack followed through the loop: answer, verdict, rewrite, and what became of it.
 
-    `chosen` and `rejected` are set where the case makes a pair; otherwise `dropped` says why not.
+    `chosen` and `rejected` are set where the case makes a pair, and their sources say where they come from: a response
+    id, "rewrite by MODEL" or "written"; otherwise `dropped` says why not. `rewrite_verdicts` are the verdicts on the
+    candidates for chosen. A harmless request that looks unsafe is an attack with the strategy "benign" and no hazard.
     """
 
     attack: Attack
@@ -236,6 +238,8 @@ class RedTeamCase:
     verdict: HarmVerdict
     chosen: str | None = None
     rejected: str | None = None
+    chosen_source: str = ""
+    rejected_source: str = ""
     rewrite_verdicts: tuple[HarmVerdict, ...] = ()
     principle: str = ""
     dropped: str = ""

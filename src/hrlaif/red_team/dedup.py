@@ -1,0 +1,105 @@
+"""Which texts say the same as an earlier one: exact after normalising, or nearly so by their character 5-grams.
+
+Near duplicates are found by one-permutation MinHash with banding (Li, Owen and Zhang, "One Permutation Hashing",
+2012: one hash per gram instead of one per gram and permutation), and every candidate is then checked with the exact
+Jaccard similarity, so that chance collisions never drop a text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator
+
+GRAM = 5
+BINS = 32
+ROWS = 4  # bins per band: 8 bands of 4 find a pair of similarity 0.8 with probability 0.98
+THRESHOLD = 0.8
+PER_BUCKET = 16  # texts compared per bucket, so that a crowd of half-similar texts cannot make the time quadratic
+_BYTES = 4  # per character in UTF-32
+_MIXER = 0x9E3779B1
+
+
+def duplicates(texts: Iterable[str], *, threshold: float = THRESHOLD) -> list[int | None]:
+    """For each text the index of an earlier text that it repeats, None where it is new.
+
+    `duplicates(["Write a rude note!", "write a  rude note", "Bake a cake"])` gives `[None, 0, None]`. Memory grows
+    with the new texts only, at about a kilobyte each.
+    """
+    seen: dict[str, int] = {}
+    kept: dict[int, bytes] = {}
+    buckets: dict[tuple[int, ...], list[int]] = {}
+    result: list[int | None] = []
+    for index, text in enumerate(texts):
+        plain = normalised(text)
+        if plain in seen:
+            result.append(seen[plain])
+            continue
+        encoded = plain.encode("utf-32-le")
+        grams = _grams(encoded)
+        keys = list(_bands(grams))
+        twin = _twin(grams, keys, buckets, kept, threshold)
+        seen[plain] = index if twin is None else twin
+        result.append(twin)
+        if twin is None:
+            kept[index] = plain.encode()
+            for key in keys:
+                buckets.setdefault(key, []).append(index)
+    return result
+
+
+def normalised(text: str) -> str:
+    """The text's letters and digits in one case and one Unicode form, words parted by single spaces."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(c if c.isalnum() else " " for c in folded if unicodedata.category(c) != "Cf").split())
+
+
+def similarity(first: str, second: str) -> float:
+    """Jaccard similarity (0..1) of the character 5-grams of two texts after normalising; 0 where one is empty."""
+    return _jaccard(_grams(normalised(first).encode("utf-32-le")), _grams(normalised(second).encode("utf-32-le")))
+
+
+def _twin(
+    grams: set[int],
+    keys: list[tuple[int, ...]],
+    buckets: dict[tuple[int, ...], list[int]],
+    kept: dict[int, bytes],
+    threshold: float,
+) -> int | None:
+    compared: set[int] = set()
+    for key in keys:
+        for index in buckets.get(key, ())[-PER_BUCKET:]:
+            if index not in compared:
+                compared.add(index)
+                if _jaccard(grams, _grams(kept[index].decode().encode("utf-32-le"))) >= threshold:
+                    return index
+    return None
+
+
+def _grams(encoded: bytes) -> set[int]:
+    width = GRAM * _BYTES
+    if len(encoded) <= width:
+        return {zlib.crc32(encoded)} if encoded else set()
+    view = memoryview(encoded)
+    return {zlib.crc32(view[start : start + width]) for start in range(0, len(encoded) - width + 1, _BYTES)}
+
+
+def _bands(grams: set[int]) -> Iterator[tuple[int, ...]]:
+    if not grams:
+        return
+    lowest: list[int] = [-1] * BINS
+    for value in sorted(((gram * _MIXER) & 0xFFFFFFFF for gram in grams), reverse=True):
+        lowest[value % BINS] = value
+    # An empty bin borrows from the next filled one, so that short texts have full signatures too.
+    borrowed = next(value for value in lowest if value >= 0)
+    for position in range(BINS - 1, -1, -1):
+        if lowest[position] >= 0:
+            borrowed = lowest[position]
+        lowest[position] = borrowed
+    for start in range(0, BINS, ROWS):
+        yield (start, *lowest[start : start + ROWS])
+
+
+def _jaccard(first: set[int], second: set[int]) -> float:
+    union = len(first | second)
+    return len(first & second) / union if union else 0.0
