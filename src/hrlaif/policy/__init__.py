@@ -1,5 +1,5 @@
 """PPO with a KL penalty to the starting policy, against a reward model."""
 
-from hrlaif.policy.train import train
+from hrlaif.policy.training import train
 
 __all__ = ["train"]

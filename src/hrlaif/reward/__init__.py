@@ -1,5 +1,5 @@
 """The reward model: Bradley-Terry on preference pairs with soft labels."""
 
-from hrlaif.reward.train import train
+from hrlaif.reward.training import train
 
 __all__ = ["train"]
