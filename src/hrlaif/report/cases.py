@@ -142,7 +142,7 @@ def _facts(row: Evaluation, *, with_reason: bool) -> list[str]:
         severity = f", severity {row.harm.severity} of 5" if row.harm.severity else ""
         hazard = f", {tidy(row.harm.hazard, 20)}" if row.harm.hazard else ""
         facts.append(f"harm judge: {row.harm.outcome.value.replace('_', ' ')}{hazard}{severity}")
-    if with_reason and row.reason.strip():
+    if with_reason and row.reason.strip() and row.harm is None:
         facts.append(f"why: {tidy(row.reason, 300)}")
     if row.p_win is not None:
         facts.append(f"judge: better than the start's with probability {percent(row.p_win, 0)}")

@@ -42,7 +42,8 @@ def _tokens(values: Mapping[str, Any]) -> int:
 def _table(caption: str, first: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     keys = tuple(dict.fromkeys(key for values in rows.values() for key in values))
     cells = tuple(
-        (*plain((tidy(name, 40),)), *(_amount(key, values.get(key)) for key in keys)) for name, values in rows.items()
+        (*plain((tidy(name.replace("_", " "), 40),)), *(_amount(key, values.get(key)) for key in keys))
+        for name, values in rows.items()
     )
     return Table(caption, (first, *(title_of(key).replace("Usd", "USD") for key in keys)), cells, folded=False)
 

@@ -24,7 +24,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from hrlaif.report.layout import Curves, Dots, Histogram, Panel, Plane, Point, Stacks
 from hrlaif.report.svg import INK
 
-FULL_PX, HALF_PX = 680, 400
+FULL_PX, HALF_PX = 460, 400
+# Full panels are drawn small and shown large where there is room, so that their text still reads on a phone.
 PX = 1 / 72
 PNG_DPI = 144
 COLOURS = {
@@ -45,8 +46,10 @@ COLOURS = {
     "human": "#7a6fb0",
     "cases": "#a8487f",
     "tokens": "#4f7cac",
+    "baseline": "#868e99",
 }
 OTHERS = ("#4f7cac", "#9c7a3c", "#7a6fb0", "#5f8f5a")
+STEPS = (1, 2, 5, 10)
 MARKERS = {"start": "o", "rlaif": "s", "hrlaif": "D"}
 STYLES = {"rlaif": (0, (5, 1.5))}
 SETTINGS: dict[str, Any] = {
@@ -89,11 +92,14 @@ def draw(panel: Panel) -> tuple[str, bytes]:
         # A category named in a script that no installed font has still reads well in the SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=((HALF_PX if panel.half else FULL_PX) * PX, _height(panel) * PX), layout="constrained")
-        axes = figure.add_subplot()
+        figure.set_facecolor("none")
+        axes = figure.add_subplot(facecolor="none")
         axes.set_title(panel.title, pad=10 if _legend_rows(panel) == 0 else 30)
         _DRAWERS[type(panel.chart)](axes, panel.chart)
         vector, pixels = io.StringIO(), io.BytesIO()
         FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+        # The layout is found; the PNG keeps it.
+        figure.set_layout_engine("none")
         figure.set_facecolor("white")
         figure.set_dpi(PNG_DPI)
         FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None})  # type: ignore[no-untyped-call]
@@ -103,10 +109,10 @@ def draw(panel: Panel) -> tuple[str, bytes]:
 def _height(panel: Panel) -> float:
     chart = panel.chart
     if isinstance(chart, Dots):
-        return 95 + len(chart.rows) * (14 + 12 * len(chart.series))
+        return 92 + len(chart.rows) * (13 + 10 * len(chart.series))
     if isinstance(chart, Stacks):
         return 100 + len(chart.rows) * 27
-    return 380 if isinstance(chart, Plane) else 250
+    return 300 if isinstance(chart, Plane) else 250
 
 
 def _legend_rows(panel: Panel) -> int:
@@ -115,8 +121,6 @@ def _legend_rows(panel: Panel) -> int:
         return int(len(chart.series) > 1 or chart.reference is not None)
     if isinstance(chart, Stacks):
         return int(len(chart.segments) > 1)
-    if isinstance(chart, Plane):
-        return 0
     return 1
 
 
@@ -154,13 +158,19 @@ def _dots(axes: Axes, chart: Dots) -> None:
     gap = 0.62 / max(len(present), 1)
     for index, name in enumerate(present):
         offset = (index - (len(present) - 1) / 2) * gap
-        found = [(row + offset, points[name]) for row, (_, points) in enumerate(chart.rows) if name in points]
+        found = [
+            (row + offset * (len(points) > 1), points[name])
+            for row, (_, points) in enumerate(chart.rows)
+            if name in points
+        ]
         ys, points = [y for y, _ in found], [point for _, point in found]
         colour = _colour(name, index)
-        axes.hlines(ys, [p.low for p in points], [p.high for p in points], color=colour, linewidth=2, alpha=0.75)
+        axes.hlines(
+            ys, [p.low for p in points], [p.high for p in points], color=colour, linewidth=2, alpha=0.75, clip_on=False
+        )
         values = [p.value for p in points]
         label = name if len(present) > 1 else None
-        axes.plot(values, ys, MARKERS.get(name, "o"), color=colour, markersize=6, label=label)
+        axes.plot(values, ys, MARKERS.get(name, "o"), color=colour, markersize=6, label=label, clip_on=False, zorder=3)
     if chart.reference is not None:
         axes.axvline(
             chart.reference, color=INK, linewidth=1, linestyle=(0, (3, 3)), alpha=0.6, label=chart.reference_name
@@ -216,7 +226,7 @@ def _stacks(axes: Axes, chart: Stacks) -> None:
     if chart.as_share:
         _percent_axis(axes.xaxis)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=STEPS))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel(chart.axis)
     _grid(axes, "x")
@@ -237,8 +247,8 @@ def _curves(axes: Axes, chart: Curves) -> None:
         few = "o" if len(line) < 3 else ""
         axes.plot(xs, ys, color=colour, linewidth=1.8, linestyle=STYLES.get(name, "-"), marker=few, label=name)
     axes.set_xlabel(chart.axis)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=STEPS))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=STEPS))
     axes.margins(x=0.02, y=0.1)
     _grid(axes, "y")
     _legend(axes, len(chart.lines))
@@ -261,8 +271,8 @@ def _histogram(axes: Axes, chart: Histogram) -> None:
     axes.set_xlabel(chart.axis)
     axes.set_ylabel("share of prompts")
     _percent_axis(axes.yaxis)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=STEPS))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=STEPS))
     _grid(axes, "y")
     _legend(axes, len(chart.values))
 
@@ -277,21 +287,22 @@ def _plane(axes: Axes, chart: Plane) -> None:
             yerr=_reach(up),
             fmt=MARKERS.get(name, "o"),
             color=colour,
-            markersize=9,
+            # Later points are smaller, so that one that lies under another still shows.
+            markersize=13 - 2.5 * index,
             linewidth=2,
             alpha=0.9,
-        )
-        axes.annotate(
-            name, (across.value, up.value), (9, 8), textcoords="offset points", color=colour, fontsize=12, weight="bold"
+            clip_on=False,
+            label=f"{name} ({100 * across.value:.1f} %, {100 * up.value:.1f} %)",
         )
     axes.set_xlim(0, _end(across for across, _ in chart.points.values()))
     axes.set_ylim(0, _end(up for _, up in chart.points.values()))
     for axis in (axes.xaxis, axes.yaxis):
         _percent_axis(axis)
-        axis.set_major_locator(MaxNLocator(nbins=6))
+        axis.set_major_locator(MaxNLocator(nbins=6, steps=STEPS))
     axes.set_xlabel(f"{chart.across} (← less is better)")
     axes.set_ylabel(f"{chart.up} (← less is better)")
     _grid(axes, "both")
+    _legend(axes, len(chart.points))
 
 
 def _reach(point: Point) -> list[list[float]]:

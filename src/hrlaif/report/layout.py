@@ -140,6 +140,8 @@ class Section:
     id: str
     title: str
     lead: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    folded_points: tuple[str, ...] = ()
     callout: str = ""
     tone: Tone = "plain"
     figures: tuple[Figure, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from markupsafe import Markup
 
 from hrlaif.artifacts import write_atomic, writing_to
 from hrlaif.config import Config
-from hrlaif.report import costs, results, svg, training
+from hrlaif.report import costs, headline, judge, results, svg, training
 from hrlaif.report.cases import cases
 from hrlaif.report.data import RunData, load
 from hrlaif.report.layout import Panel, Section
@@ -23,9 +24,10 @@ WITHOUT_FIGURES = (
     "This report has no figures, because matplotlib is not installed. Every number is in the tables. For the figures: "
     "pip install 'hrlaif[report]', then `hrlaif report` on this run again."
 )
+OWN_PAIRS = "on_verified"
 SECTIONS = (
-    results.headline,
-    results.judge,
+    headline.headline,
+    judge.judge,
     results.satisfaction,
     results.preference,
     results.harm,
@@ -45,13 +47,14 @@ def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None =
     """The path of report.html, written beside report.md and `figures/NAME.svg` and `.png`.
 
     Reads whatever the run folder holds; a section whose files are missing says so. `facts` are shown under the title
-    (name: value). Without matplotlib the report has tables only and says how to get figures. The same run folder gives
-    the same bytes.
+    (name: value), except `on_verified`, the judge's agreement with the verifier on this run's own pairs ({agreement,
+    low, high, pairs}), which joins what calibration.json says of the judge. Without matplotlib the report has tables
+    only and says how to get figures. The same run folder gives the same bytes.
 
     Raises:
         DataError: A file of the run is damaged, or the report cannot be written; the message names the file.
     """
-    run = load(run_dir, config)
+    run = _with_own_pairs(load(run_dir, config), facts or {})
     sections = tuple(section(run) for section in SECTIONS)
     drawn = _draw(sections)
     figures = run_dir / "figures"
@@ -70,6 +73,14 @@ def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None =
     for name, template in (("report.md", "page.md.txt"), ("report.html", "page.html")):
         write_atomic(run_dir / name, _environment().get_template(template).render(values).encode("utf-8", "replace"))
     return run_dir / "report.html"
+
+
+def _with_own_pairs(run: RunData, facts: Mapping[str, object]) -> RunData:
+    """The judge's agreement with the verifier on this run's own pairs belongs to what is known of the judge."""
+    own = facts.get(OWN_PAIRS)
+    if not isinstance(own, Mapping):
+        return run
+    return dataclasses.replace(run, calibration={**run.calibration, OWN_PAIRS: own})
 
 
 def _draw(sections: tuple[Section, ...]) -> dict[str, tuple[str, bytes]] | None:
@@ -106,7 +117,8 @@ def _facts(run: RunData, facts: Mapping[str, object]) -> tuple[tuple[str, str], 
         "prompts": f"{len(run.prompts):,}",
         "seed": config.seed,
     }
-    return tuple((tidy(name, 40), tidy(str(value), 200)) for name, value in {**own, **facts}.items())
+    named = {name: value for name, value in {**own, **facts}.items() if value is not None and name != OWN_PAIRS}
+    return tuple((tidy(name, 40), tidy(str(value), 200)) for name, value in named.items())
 
 
 @functools.cache

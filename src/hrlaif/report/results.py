@@ -1,205 +1,20 @@
-"""The sections a reader comes for: the headline, how good the judge is, satisfaction, preference and harm."""
+"""The sections on what changed for a user of the policy: satisfaction, preference, harm and over-refusal."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
-from hrlaif.metrics import wilson
-from hrlaif.report.data import START, RunData, number
-from hrlaif.report.layout import Cell, Dots, Figure, Panel, Plane, Point, Section, Stacks, Table, Tone
-from hrlaif.report.wording import (
-    NONE,
-    count,
-    difference,
-    listed,
-    measured,
-    percent,
-    plain,
-    point,
-    tidy,
-    title_of,
-)
+from hrlaif.report.data import START, RunData
+from hrlaif.report.layout import Cell, Dots, Figure, Panel, Plane, Point, Section, Stacks, Table
+from hrlaif.report.wording import ALL, count, listed, measured, plain, point, tidy
 from hrlaif.types import Evaluation, Metric, Split, Verdict
 
-HEADLINE = ("satisfaction", "win_ratio", "correct", "harmful", "over_refusal", "length")
-MORE = ("win_ratio_length_controlled", "unreadable", "reward")
+HARM = (
+    ("harmful", "Harmful rate: share of judged answers to red-team prompts."),
+    ("unjudged", "Unjudged answers to red-team prompts: never counted as safe."),
+    ("over_refusal", "Over-refusal: share of benign prompts that were refused or evaded."),
+)
 OUTCOMES = {Verdict.FIRST: "win", Verdict.TIE: "tie", Verdict.SECOND: "loss", Verdict.UNREADABLE: "unreadable"}
-WEAK, FAIR = 0.65, 0.8
-ALL = "all"
-
-
-def headline(run: RunData) -> Section:
-    """Start and arms in one table, and what it means in plain sentences."""
-    if not run.metrics.get("metrics"):
-        return Section("headline", "Headline", missing="metrics.json, which the evaluation writes")
-    rows = tuple(
-        (Cell(arm), *(_headline_cell(run, arm, name) for name in HEADLINE)) for arm in run.series if _has(run, arm)
-    )
-    table = Table(
-        "Each value with its 95 % interval and the number n of evaluation prompts behind it.",
-        ("", *(title_of(name) for name in HEADLINE)),
-        rows,
-        folded=False,
-    )
-    details = [_differences(run), _more(run), _tests(run)]
-    words, tone = judge_warning(run.calibration)
-    return Section(
-        "headline",
-        "Headline",
-        lead=tuple(tidy(str(sentence)) for sentence in run.metrics.get("sentences", ())),
-        callout=words if tone == "warning" else "",
-        tone="warning",
-        tables=(table, *(table for table in details if table)),
-        notes=(
-            "Satisfaction: the rule verifier's correct on checkable prompts, the judge's yes on open ones, harmless "
-            "and no needless refusal on the rest. Win ratio: wins plus half the ties against the start, 50 % is no "
-            "preference. More is better for satisfaction, win ratio and correct, less for harmful and over-refusal.",
-        ),
-    )
-
-
-def _has(run: RunData, arm: str) -> bool:
-    return arm in run.metrics.get("metrics", {})
-
-
-def _headline_cell(run: RunData, arm: str, name: str) -> Cell:
-    if arm == START and name == "win_ratio":
-        return Cell(NONE, "compared with itself")
-    return measured(run.metric(arm, ALL, name))
-
-
-def _differences(run: RunData) -> Table | None:
-    names = [name for name in (*HEADLINE, *MORE) if any(run.difference(arm, ALL, name) for arm in run.arms)]
-    rows = tuple((Cell(arm), *(difference(run.difference(arm, ALL, name)) for name in names)) for arm in run.arms)
-    caption = "Difference from the start on the same prompts (paired), with its 95 % interval."
-    return Table(caption, ("", *map(title_of, names)), rows) if names else None
-
-
-def _more(run: RunData) -> Table | None:
-    names = [name for name in MORE if any(run.metric(arm, ALL, name) for arm in run.series)]
-    rows = tuple((Cell(arm), *(measured(run.metric(arm, ALL, name)) for name in names)) for arm in run.series)
-    return Table("Further measurements on the same answers.", ("", *map(title_of, names)), rows) if names else None
-
-
-def _tests(run: RunData) -> Table | None:
-    rows = tuple(plain((name, value)) for name, value in flat(run.metrics.get("tests", {})))
-    return Table("Paired tests, as metrics.json holds them.", ("Test", "Value"), rows) if rows else None
-
-
-def flat(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """Nested plain values as (name, text) rows, in their own order."""
-    if isinstance(value, Mapping):
-        return [row for key, inner in value.items() for row in flat(inner, (*path, str(key)))]
-    if isinstance(value, (list, tuple)):
-        return [(" · ".join(path), ", ".join(str(inner) for inner in value))]
-    found = number(value)
-    text = str(value) if found is None else count(found) if found == int(found) else f"{found:.4g}"
-    return [(" · ".join(path), text)]
-
-
-def judge(run: RunData) -> Section:
-    """How far the judge can be trusted, measured on labelled pairs, against the 50 % of guessing."""
-    facts = run.calibration
-    if number(facts.get("agreement")) is None:
-        return Section("judge", "How good the judge is", missing="calibration.json, which `hrlaif run` measures")
-    words, tone = judge_warning(facts)
-    rows = [("labelled pairs", _agreement(facts))]
-    own = facts.get("on_verified") or {}
-    if number(own.get("agreement")) is not None:
-        rows.append(("this run's verified pairs", _agreement(own)))
-    categories = facts.get("by_category") or {}
-    rows += [(tidy(name, 30), metric) for name, value in categories.items() if (metric := _category(value))]
-    chart = Dots(
-        tuple((name, {"judge": point(metric)}) for name, metric in rows), ("judge",), "agreement", 0.5, "guessing"
-    )
-    pairs = count(rows[0][1].n)
-    caption = (
-        f"Share of pairs on which the judge, asked in both orders, prefers the response that is known to be better: "
-        f"{pairs} labelled pairs, by category below; 95 % Wilson intervals."
-    )
-    return Section(
-        "judge",
-        "How good the judge is",
-        lead=_judge_lead(facts, own),
-        callout=words,
-        tone=tone,
-        figures=(Figure(caption, (Panel("judge", "Agreement with known answers", chart),)),),
-        tables=(
-            Table(caption, ("Pairs", "Agreement"), tuple((Cell(name), measured(metric)) for name, metric in rows)),
-            _judge_numbers(facts),
-        ),
-    )
-
-
-def judge_warning(facts: Mapping[str, Any]) -> tuple[str, Tone]:
-    """One honest sentence about the judge, and whether it is a warning; empty without a calibration."""
-    if number(facts.get("agreement")) is None:
-        return "", "plain"
-    seen = _agreement(facts)
-    name = "The bundled judge" if facts.get("bundled") else f"The judge ({tidy(str(facts.get('judge', '?')), 60)})"
-    measure = (
-        f"it picks the better response of a labelled pair {percent(seen.value)} of the time "
-        f"({100 * seen.low:.1f} to {100 * seen.high:.1f}, n = {count(seen.n)}), where guessing gives 50 %"
-    )
-    rests = "Labels by the judge, win ratios and satisfaction on open prompts rest on it"
-    if seen.high <= 0.5:
-        return f"{name} is worse than guessing: {measure}. {rests}: do not use them.", "warning"
-    if seen.low <= 0.5:
-        return f"{name} cannot be told from guessing: {measure}. {rests}: read them as noise.", "warning"
-    if seen.value < WEAK:
-        return f"{name} is weak: {measure}. {rests}: read them with great caution.", "warning"
-    if seen.value < FAIR:
-        return f"{name} is usable but errs often: {measure}. {rests}.", "plain"
-    return f"{name} is good on these pairs: {measure}. {rests}.", "good"
-
-
-def _agreement(facts: Mapping[str, Any]) -> Metric:
-    value = number(facts.get("agreement")) or 0.0
-    low = number(facts.get("agreement_low", facts.get("low")))
-    high = number(facts.get("agreement_high", facts.get("high")))
-    n = int(number(facts.get("pairs", facts.get("n"))) or 0)
-    return Metric("agreement", value, value if low is None else low, value if high is None else high, n)
-
-
-def _category(value: Any) -> Metric | None:
-    """One category's agreement: a bare share, or a mapping with its interval or its count."""
-    if number(value) is not None:
-        return Metric("agreement", float(value), float(value), float(value), 0)
-    if not isinstance(value, Mapping):
-        return None
-    share = number(value.get("agreement", value.get("value")))
-    if share is None:
-        return None
-    found = _agreement({**value, "agreement": share})
-    if found.low == found.high and found.n:
-        return wilson(share * found.n, found.n, name="agreement")
-    return found
-
-
-def _judge_lead(facts: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, ...]:
-    lead = []
-    if (flips := number(facts.get("flip_rate"))) is not None:
-        lead.append(f"When the two responses change places, its verdict changes on {percent(flips)} of the pairs.")
-    if (first := number(facts.get("p_first"))) is not None:
-        lead.append(f"On average it gives the response that stands first {percent(first)}; without bias this is 50 %.")
-    if (unreadable := number(facts.get("unreadable"))) is not None:
-        text = percent(unreadable) if 0 < unreadable < 1 else count(unreadable)
-        lead.append(f"Unreadable replies: {text}.")
-    if number(own.get("agreement")) is not None:
-        seen = _agreement(own)
-        lead.append(
-            f"On this run's own pairs that the verifier decided, it agrees with the verifier {percent(seen.value)} of "
-            f"the time ({100 * seen.low:.1f} to {100 * seen.high:.1f}, n = {count(seen.n)}): these are the labels that "
-            "the basic arm gets from it and the hybrid arm does not."
-        )
-    return (" ".join(lead),) if lead else ()
-
-
-def _judge_numbers(facts: Mapping[str, Any]) -> Table:
-    shown = {key: value for key, value in facts.items() if key not in ("by_category", "on_verified")}
-    return Table("All that calibration.json says.", ("", "Value"), tuple(plain(row) for row in flat(shown)))
 
 
 def satisfaction(run: RunData) -> Section:
@@ -215,7 +30,7 @@ def satisfaction(run: RunData) -> Section:
         "satisfaction",
         "Satisfaction by category",
         figures=(Figure(caption, (Panel("satisfaction", "Satisfaction", Dots(rows, run.series, "satisfaction")),)),),
-        tables=(_by_group(run, "satisfaction", groups, caption), *_correct(run)),
+        tables=(_by_group(run, "satisfaction", groups, "Table: satisfaction by category"), *_correct(run)),
         notes=("Overlapping intervals in a category mean that the difference there may be chance.",),
     )
 
@@ -274,12 +89,26 @@ def preference(run: RunData) -> Section:
         "preference",
         "Preference over the start",
         figures=(Figure(caption, tuple(panels)),) if panels else (),
-        tables=(Table(caption, ("Arm", "Category", *(o.capitalize() for o in OUTCOMES.values())), tuple(rows)),),
+        tables=(
+            Table(
+                "Table: wins, ties and losses by category",
+                ("Arm", "Category", *(o.capitalize() for o in OUTCOMES.values())),
+                tuple(rows),
+            ),
+        ),
         notes=(
-            "The judge is the same kind that made the labels, so it favours what it was asked to favour: read this "
-            "beside correctness. Unreadable comparisons are counted in the table and left out of the bars.",
+            _who_judges(run),
+            "Unreadable comparisons are counted in the table and left out of the bars.",
         ),
     )
+
+
+def _who_judges(run: RunData) -> str:
+    if run.config.evaluation.judge is None:
+        return (
+            "The judge that made the labels judges here too and favours what it taught: read this beside correctness."
+        )
+    return "Another judge than the one that made the labels judges here; how good it is was not measured."
 
 
 def _outcomes(rows: list[Evaluation]) -> Counter[str]:
@@ -311,12 +140,7 @@ def harm(run: RunData) -> Section:
         "harm",
         "Harm against over-refusal",
         figures=(Figure(caption, (panel,)),) if points else (),
-        tables=(
-            _by_group(run, "harmful", groups, "Harmful rate: share of judged answers to red-team prompts."),
-            _by_group(
-                run, "over_refusal", _groups(run, "over_refusal"), "Over-refusal: share of benign prompts refused."
-            ),
-        ),
+        tables=tuple(_by_group(run, name, found, text) for name, text in HARM if (found := _groups(run, name))),
         notes=("Fewer than 200 red-team prompts: too few for a headline about safety.",) if few else (),
     )
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hrlaif.report.data import RunData, as_metric, number
-from hrlaif.report.layout import Cell, Curves, Dots, Figure, Panel, Section, Table
-from hrlaif.report.results import flat
+from hrlaif.report.layout import Cell, Curves, Dots, Figure, Panel, Point, Section, Table
 from hrlaif.report.training import curve
-from hrlaif.report.wording import count, listed, measured, plain, point, tidy
+from hrlaif.report.wording import count, flat, listed, measured, plain, point, tidy
 from hrlaif.types import Metric
 
+BASELINE = "baseline"
 CURVES = ((("loss",), "Loss"), (("accuracy",), "Accuracy on the pairs of a step"))
 
 
@@ -24,7 +24,7 @@ def reward_model(run: RunData) -> Section:
     for arm, summary in arms.items():
         rows = accuracies(summary)
         if rows:
-            chart = Dots(tuple((name, {arm: point(m)}) for name, m in rows), (arm,), "accuracy", 0.5, "guessing")
+            chart = Dots(_dots(arm, rows), (arm, BASELINE), "accuracy", 0.5, "guessing")
             panels.append(Panel(f"reward-model-{arm}", f"{arm}: held-out accuracy", chart, half=True))
             tables.append(_table(arm, rows))
             held.append(f"{count(rows[0][1].n)} ({arm})")
@@ -60,10 +60,19 @@ def accuracies(summary: Mapping[str, Any]) -> list[tuple[str, Metric]]:
     source: Mapping[str, Any] = held if isinstance(held, Mapping) else summary
     rows = [("all", source.get("accuracy"))]
     for key, prefix in (("by_basis", "basis: "), ("by_category", "")):
-        rows += [(prefix + tidy(str(name), 22), value) for name, value in (source.get(key) or {}).items()]
-    rows += [(tidy(str(name), 26), value) for name, value in (source.get("baselines") or {}).items()]
+        rows += [
+            (prefix + tidy(str(name).replace("_", " "), 22), value) for name, value in (source.get(key) or {}).items()
+        ]
+    rows += [(f"{BASELINE}: {tidy(str(name), 22)}", value) for name, value in (source.get("baselines") or {}).items()]
     pairs = int(number(source.get("pairs")) or number(source.get("n")) or 0)
     return [(name, metric) for name, value in rows if (metric := as_metric(value, "accuracy", n=pairs))]
+
+
+def _dots(arm: str, rows: list[tuple[str, Metric]]) -> tuple[tuple[str, Mapping[str, Point]], ...]:
+    return tuple(
+        (name.removeprefix(f"{BASELINE}: "), {BASELINE if name.startswith(BASELINE) else arm: point(metric)})
+        for name, metric in rows
+    )
 
 
 def _table(arm: str, rows: list[tuple[str, Metric]]) -> Table:

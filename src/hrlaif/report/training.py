@@ -9,16 +9,18 @@ from typing import Any
 from hrlaif.metrics import flip_rate
 from hrlaif.report.data import START, ArmData, RunData, number
 from hrlaif.report.layout import Cell, Curves, Figure, Histogram, Panel, Section, Stacks, Table
-from hrlaif.report.results import flat
-from hrlaif.report.wording import count, listed, measured, percent, plain, tidy, title_of
+from hrlaif.report.wording import count, flat, listed, measured, percent, plain, tidy, title_of
 from hrlaif.types import Basis, HarmOutcome, Label, RedTeamCase, Split, Verdict
 
 BASES = {basis.value: title_of(basis.value).lower() for basis in Basis}
+BENIGN = "benign"
+"""The strategy of a harmless request that looks unsafe."""
+_SPLITS = {Split.TRAIN: "training", Split.EVALUATION: "evaluation"}
 PPO = (
-    (("reward", "score", "scores"), "Reward (score of the reward model)"),
-    (("kl", "kl_nats"), "KL to the start (nats per response)"),
-    (("response_tokens", "length"), "Response length (tokens)"),
-    (("entropy", "entropy_nats"), "Entropy (nats per token)"),
+    (("reward",), "Reward (score of the reward model)"),
+    (("kl",), "KL to the start (nats per response)"),
+    (("response_tokens",), "Response length (tokens)"),
+    (("entropy",), "Entropy (nats per token)"),
     (("clip_fraction",), "Clip fraction"),
     (("explained_variance",), "Explained variance of the critic"),
 )
@@ -112,10 +114,14 @@ def labels(run: RunData) -> Section:
     return Section(
         "labels",
         "Labels",
-        lead=_routing(arms),
+        points=_routing(arms),
         figures=(Figure(caption, (Panel("labels", "Labels by basis", Stacks(bars, kinds, "labels")),)),),
         tables=(
-            Table(caption, ("Arm", "Basis", "Labels", *(k.capitalize() for k in kinds), "Flips with the order"), table),
+            Table(
+                "Table: labels by basis and outcome",
+                ("Arm", "Basis", "Labels", *(k.capitalize() for k in kinds), "Flips with the order"),
+                table,
+            ),
         ),
     )
 
@@ -147,7 +153,7 @@ def _routing(arms: Mapping[str, tuple[Label, ...]]) -> tuple[str, ...]:
             f"{arm}: {count(len(found))} labels, {percent(ruled / len(found))} decided by the rule verifier, "
             f"{calls / len(found):.2f} preference calls per label."
         )
-    return (" ".join(parts),)
+    return tuple(parts)
 
 
 def red_team(run: RunData) -> Section:
@@ -155,39 +161,44 @@ def red_team(run: RunData) -> Section:
     if "hrlaif" not in run.arms:
         return Section("red-team", "Red team", missing="the hrlaif arm, which is not part of this run")
     if not run.red_team:
-        return Section("red-team", "Red team", missing="hrlaif/red_team.jsonl with at least one attack")
-    cases = run.red_team
+        return Section("red-team", "Red team", missing="hrlaif/red_team.jsonl with at least one case")
+    cases = tuple(case for case in run.red_team if case.attack.strategy != BENIGN)
+    benign = tuple(case for case in run.red_team if case.attack.strategy == BENIGN)
     harmful = [case for case in cases if case.verdict.outcome is HarmOutcome.HARMFUL]
     stages = (
-        ("attacks", len(cases)),
+        ("attacks", len({case.attack.id for case in cases})),
+        ("answers to them", len(cases)),
         ("judged", sum(case.verdict.outcome is not HarmOutcome.UNJUDGED for case in cases)),
         ("found harmful", len(harmful)),
-        ("rewritten safely", sum(any(_safe(v.outcome) for v in case.rewrite_verdicts) for case in harmful)),
-        ("pairs from harmful answers", sum(case.chosen is not None for case in harmful)),
-        ("pairs in all", sum(case.chosen is not None for case in cases)),
+        ("pairs: safe beats harmful", _paired(harmful)),
+        ("pairs: helpful beats evasive", _paired(cases) - _paired(harmful)),
+        ("pairs: helpful beats refusal", _paired(benign)),
     )
     chart = Stacks(tuple((name, {"cases": value}) for name, value in stages), ("cases",), "cases")
     caption = (
-        f"From {count(len(cases))} attacks on the start to training pairs. A harmful answer is rewritten and judged "
-        "again; only an accepted rewrite becomes a pair. Counts of attacks."
+        f"From {count(stages[0][1])} attacks on the start to training pairs. A harmful answer loses to a safe answer "
+        "or to its own rewrite, judged again. Last bar: counter-pairs from answers to harmless requests that look "
+        f"unsafe (n = {count(len(benign))}), which keep the policy from refusing everything."
     )
     return Section(
         "red-team",
         "Red team",
         figures=(Figure(caption, (Panel("red-team", "From attack to pair", chart),)),),
         tables=(
-            Table(caption, ("Stage", "Cases"), tuple(plain(row) for row in stages)),
+            Table("Table: from attack to pair", ("Stage", "Count"), tuple(plain(row) for row in stages)),
             _attack_table(cases, "Strategy", lambda case: case.attack.strategy),
             _attack_table(cases, "Hazard", lambda case: case.attack.hazard),
             _simple("What the judge said of the answers.", "Outcome", Counter(c.verdict.outcome.value for c in cases)),
-            _simple("Cases that made no pair, by reason.", "Reason", Counter(c.dropped for c in cases if c.dropped)),
+            _simple(
+                "Cases that made no pair, by reason.", "Reason", Counter(c.dropped for c in run.red_team if c.dropped)
+            ),
         ),
-        notes=("The texts of attacks and answers are in hrlaif/red_team.jsonl; this report holds only counts.",),
+        notes=("The texts of attacks and answers are in hrlaif/red_team.jsonl; this section holds only counts.",),
     )
 
 
-def _safe(outcome: HarmOutcome) -> bool:
-    return outcome in (HarmOutcome.SAFE_HELPFUL, HarmOutcome.SAFE_REFUSAL)
+def _paired(cases: Iterable[RedTeamCase]) -> int:
+    return sum(case.chosen is not None for case in cases)
 
 
 def _attack_table(cases: tuple[RedTeamCase, ...], first: str, key: Any) -> Table:
@@ -205,7 +216,7 @@ def _attack_table(cases: tuple[RedTeamCase, ...], first: str, key: Any) -> Table
         )
         for name, found in sorted(groups.items())
     )
-    return Table(f"Attacks by {first.lower()}.", (first, "Attacks", "Harmful", "Pairs"), rows)
+    return Table(f"Answers to attacks by {first.lower()}.", (first, "Answers", "Harmful", "Pairs"), rows)
 
 
 def _simple(caption: str, first: str, counts: Counter[str]) -> Table:
@@ -223,9 +234,9 @@ def distributions(run: RunData) -> Section:
             if not after or not before:
                 continue
             chart = Histogram({START: before, arm: after}, f"score by the {arm} reward model")
-            title = f"{arm}, {split.value} prompts"
+            title = f"{arm}, {_SPLITS[split]} prompts"
             panels.append(Panel(f"rewards-{arm}-{split.value}", title, chart, half=True))
-            rows.append(plain((arm, split.value, len(after), _median(before), _median(after), _higher(scored))))
+            rows.append(plain((arm, _SPLITS[split], len(after), _median(before), _median(after), _higher(scored))))
     if not panels:
         return Section("rewards", "Reward before and after", missing="evaluation.jsonl with reward scores")
     caption = (
@@ -298,7 +309,7 @@ def _steps_table(arm: str, data: ArmData) -> Table:
     kept = [row for i, row in enumerate(reversed(data.policy_steps)) if i % stride == 0][::-1]
     columns = tuple(key for key in kept[-1] if number(kept[-1][key]) is not None)
     rows = tuple(tuple(Cell(_short(row.get(key))) for key in columns) for row in kept)
-    return Table(f"{arm}: {'every step' if stride == 1 else f'every {stride}th step'}.", columns, rows)
+    return Table(f"{arm}: every step" if stride == 1 else f"{arm}: one step in {stride}", columns, rows)
 
 
 def _short(value: Any) -> str:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hrlaif.report.layout import Cell, Point
 from hrlaif.types import Metric
 
 NONE = "–"
+ALL = "all"
+"""The group of all evaluation prompts in metrics.json."""
+PERCENT = "\u00a0%"
+"""Percent sign on the same line as its number."""
 NAMES = {
     "satisfaction": "Satisfaction",
     "win_ratio": "Win ratio",
     "win_ratio_length_controlled": "Win ratio, length-controlled",
     "correct": "Correct",
     "harmful": "Harmful",
+    "over_refusal_lenient": "Over-refusal, outright only",
     "over_refusal": "Over-refusal",
     "length": "Length",
     "unreadable": "Unreadable",
     "reward": "Reward",
-    "red_team": "red team",
 }
 NOT_SHARES = ("length", "reward")
 # Control characters, and the marks that reorder text around them.
@@ -27,8 +33,8 @@ _UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\uf
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """0.123 as "12.3 %"."""
-    return f"{100 * share:.{digits}f} %"
+    """0.123 as "12.3 %", which no line break divides."""
+    return f"{100 * share:.{digits}f}{PERCENT}"
 
 
 def count(value: float) -> str:
@@ -72,9 +78,9 @@ def measured(metric: Metric | None) -> Cell:
     if not is_share(metric):
         digits = 1 if metric.name == "length" else 2
         text, low, high = (f"{value:.{digits}f}" for value in (metric.value, metric.low, metric.high))
-        return Cell(f"{text} {metric.unit}".rstrip(), f"{low} to {high}, n = {count(metric.n)}")
+        return Cell(f"{text} {metric.unit}".rstrip(), f"{low} to {high}\nn = {count(metric.n)}")
     low, high = (f"{100 * value:.1f}" for value in (metric.low, metric.high))
-    return Cell(percent(metric.value), f"{low} to {high}, n = {count(metric.n)}")
+    return Cell(percent(metric.value), f"{low} to {high}\nn = {count(metric.n)}")
 
 
 def difference(metric: Metric | None) -> Cell:
@@ -83,7 +89,7 @@ def difference(metric: Metric | None) -> Cell:
         return Cell(NONE)
     scale, digits, unit = (100, 1, "points") if is_share(metric) else (1, 2, metric.unit)
     text, low, high = (f"{scale * value:+.{digits}f}" for value in (metric.value, metric.low, metric.high))
-    return Cell(f"{text} {unit}".rstrip(), f"{low} to {high}, n = {count(metric.n)}")
+    return Cell(f"{text} {unit}".rstrip(), f"{low} to {high}\nn = {count(metric.n)}")
 
 
 def point(metric: Metric) -> Point:
@@ -94,3 +100,16 @@ def point(metric: Metric) -> Point:
 def listed(parts: Sequence[str]) -> str:
     """The parts as in: a, b and c."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else ""
+
+
+def flat(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Nested plain values as (name, text) rows, in their own order."""
+    if isinstance(value, Mapping):
+        return [row for key, inner in value.items() for row in flat(inner, (*path, str(key)))]
+    if isinstance(value, (list, tuple)):
+        return [(" · ".join(path), ", ".join(str(inner) for inner in value))]
+    if isinstance(value, float) and math.isfinite(value):
+        text = count(value) if value == int(value) else f"{value:.4g}"
+    else:
+        text = NONE if value is None else str(value)
+    return [(" · ".join(path), text)]
