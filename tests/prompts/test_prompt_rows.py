@@ -62,12 +62,16 @@ def test_usual_names_are_found_whatever_their_case(tmp_path: Path) -> None:
 
 
 def test_alpacas_input_follows_its_instruction(tmp_path: Path) -> None:
-    assert _prompt(tmp_path, {"instruction": "Shorten.", "input": "A long text."}).question == "Shorten.\n\nA long text."
+    assert (
+        _prompt(tmp_path, {"instruction": "Shorten.", "input": "A long text."}).question == "Shorten.\n\nA long text."
+    )
     assert _prompt(tmp_path, {"instruction": "Sing.", "input": ""}).question == "Sing."
 
 
 def test_a_field_mapped_to_nothing_is_not_read(tmp_path: Path) -> None:
-    prompt = _prompt(tmp_path, {"prompt": "Why?", "task": "algebra", "answer": "x"}, columns={"task": "", "reference": ""})
+    prompt = _prompt(
+        tmp_path, {"prompt": "Why?", "task": "algebra", "answer": "x"}, columns={"task": "", "reference": ""}
+    )
     assert (prompt.task, prompt.reference) == (Task.OPEN, None)
 
 
@@ -116,9 +120,12 @@ def test_a_missing_task_is_inferred_from_what_the_row_holds(tmp_path: Path, row:
 
 
 def test_a_number_without_a_fraction_and_a_truth_value_are_written_plainly(tmp_path: Path) -> None:
-    references = [draft.prompt.reference for draft in _drafts(tmp_path, *(
-        {"prompt": "a", "reference": value} for value in (72.0, True, float("nan"), ["one"], [])
-    ))]
+    references = [
+        draft.prompt.reference
+        for draft in _drafts(
+            tmp_path, *({"prompt": "a", "reference": value} for value in (72.0, True, float("nan"), ["one"], []))
+        )
+    ]
     assert references == ["72", "true", None, "one", None]
 
 
@@ -127,7 +134,10 @@ def test_what_the_source_sets_applies_to_rows_that_do_not_say(tmp_path: Path) ->
         tmp_path,
         {"prompt": "a", "task": "open", "category": "own", "lang": "de", "split": "train"},
         {"prompt": "b"},
-        task=Task.RED_TEAM, category="set", lang="fr", split=Split.EVALUATION,
+        task=Task.RED_TEAM,
+        category="set",
+        lang="fr",
+        split=Split.EVALUATION,
     )
     assert (first.prompt.task, first.prompt.category, first.prompt.lang) == (Task.OPEN, "own", "de")
     assert (second.prompt.task, second.prompt.category, second.prompt.lang) == (Task.RED_TEAM, "set", "fr")
@@ -135,8 +145,12 @@ def test_what_the_source_sets_applies_to_rows_that_do_not_say(tmp_path: Path) ->
 
 
 def test_chinese_is_recognised(tmp_path: Path) -> None:
-    assert [draft.prompt.lang for draft in _drafts(tmp_path, {"prompt": "请用 Python 写一个函数"}, {"prompt": "What is 好?"})] == [
-        "zh", "en",
+    assert [
+        draft.prompt.lang
+        for draft in _drafts(tmp_path, {"prompt": "请用 Python 写一个函数"}, {"prompt": "What is 好?"})
+    ] == [
+        "zh",
+        "en",
     ]
 
 
@@ -163,7 +177,10 @@ def test_conversations_written_with_from_and_value_are_read(tmp_path: Path) -> N
         ({"prompt": "a", "reference": {"value": "x"}}, "reference is a dict"),
         ({"prompt": "a", "task": "choice"}, "at least two choices, found 0"),
         ({"prompt": "a", "choices": ["x"]}, "at least two choices, found 1"),
-        ({"prompt": "a", "choices": ["x", "y"], "reference": "C"}, "'C' is none of the 2 choices. Write a letter from A to B"),
+        (
+            {"prompt": "a", "choices": ["x", "y"], "reference": "C"},
+            "'C' is none of the 2 choices. Write a letter from A to B",
+        ),
         ({"prompt": "half \ud83d"}, "prompt holds half of a character pair"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "role 'tool' of a message is unknown"),
         ({"messages": [{"role": "user", "content": ""}]}, "a user message is empty"),

@@ -53,7 +53,9 @@ def test_json_lines_give_rows_that_know_their_line_past_blank_lines_and_a_byte_o
 
 
 def test_compressed_json_lines_are_read_to_the_last_frame(tmp_path: Path) -> None:
-    frames = b"".join(zstandard.ZstdCompressor().compress(line) for line in (b'{"prompt": "a"}\n', b'{"prompt": "b"}\n'))
+    frames = b"".join(
+        zstandard.ZstdCompressor().compress(line) for line in (b'{"prompt": "a"}\n', b'{"prompt": "b"}\n')
+    )
     path = _file(tmp_path, "p.jsonl.zst", frames)
     assert [row.values["prompt"] for row in read(path)] == ["a", "b"]
 

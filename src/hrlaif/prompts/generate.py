@@ -10,47 +10,48 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hrlaif.types import Message, Prompt, Split, Task
 
-STORIES_ADDED, STORIES_TAKEN = 130, 110
 Fact = tuple[str, int, int]
+EITHER = ("number", "sentence")
+# Asked for a number only, a small model answers a story with a story; asked for a sentence first, it often calculates.
+MOSTLY_SENTENCE = ("number", "sentence", "sentence")
 
 
 def generated() -> list[Prompt]:
-    """One-digit sums and differences (English and Chinese), one-step stories up to 20 + 9, and counting by one."""
+    """One-digit sums and differences (English and Chinese), one-step stories up to 20 + 9 or 12 - 9, counting up."""
     sums = [("add", a, b) for a in range(1, 10) for b in range(1, a + 1)]
     differences = [("take", a, b) for a in range(2, 10) for b in range(1, a)]
-    added = [("add", a, b) for a in range(2, 21) for b in range(1, 10)]
-    taken = [("take", a, b) for a in range(2, 21) for b in range(1, min(a, 10))]
-    stories = [*_ranked(added)[:STORIES_ADDED], *_ranked(taken)[:STORIES_TAKEN]]
-    counting = [(word, number, 1) for word in ("after", "before") for number in range(2, 32)]
+    stories_added = [("add", a, b) for a in range(2, 21) for b in range(1, 10)]
+    stories_taken = [("take", a, b) for a in range(2, 13) for b in range(1, min(a, 10))]
+    counting = [("after", number, 1) for number in range(1, 61)]
     return [
-        *_prompts("arithmetic", sums, _sum, both_ways=True),
-        *_prompts("arithmetic", differences, _sum, both_ways=True),
-        *_prompts("word_problem", stories, _story),
-        *_prompts("counting", counting, _counting),
-        *_prompts("zh_arithmetic", sums, _zh_sum),
-        *_prompts("zh_arithmetic", differences, _zh_sum),
+        *_prompts("arithmetic", sums, _sum, ()),
+        *_prompts("arithmetic", differences, _sum, ()),
+        *_prompts("word_problem", stories_added, _story, MOSTLY_SENTENCE),
+        *_prompts("word_problem", stories_taken, _story, MOSTLY_SENTENCE),
+        *_prompts("counting", counting, _counting, EITHER),
+        *_prompts("zh_arithmetic", sums, _zh_sum, EITHER),
+        *_prompts("zh_arithmetic", differences, _zh_sum, EITHER),
     ]
 
 
 def _prompts(
-    category: str, facts: Iterable[Fact], question: Callable[[Fact], str], *, both_ways: bool = False
+    category: str, facts: Iterable[Fact], question: Callable[[Fact], str], endings: Sequence[str]
 ) -> list[Prompt]:
-    """One prompt a fact, asking either for the number only or for a sentence first; `both_ways` makes both."""
+    """One prompt a fact, with one of these ways to answer; none named: one prompt for every way."""
     lang = "zh" if category.startswith("zh_") else "en"
     prompts = []
-    for fact in sorted(facts):
-        endings = tuple(_wording()["endings"][lang].items())
-        for name, ending in endings if both_ways else (_pick(endings, category, fact),):
-            text = question(fact) + ("" if lang == "zh" else " ") + ending
+    for fact in facts:
+        for ending in (_pick(endings, category, fact),) if endings else EITHER:
+            text = question(fact) + ("" if lang == "zh" else " ") + _wording()["endings"][lang][ending]
             prompts.append(
                 Prompt(
-                    id=f"{category}-{fact[0]}-{fact[1]}-{fact[2]}" + (f"-{name}" if both_ways else ""),
+                    id=f"{category}-{fact[0]}-{fact[1]}-{fact[2]}" + ("" if endings else f"-{ending}"),
                     messages=(Message("user", text),),
                     category=category,
                     task=Task.MATH,
@@ -67,12 +68,12 @@ def _split(fact: Fact) -> Split:
     """Three of five facts are for training; 3 + 4 and 4 + 3 are one fact."""
     kind, a, b = fact
     same = (kind, max(a, b), min(a, b)) if kind == "add" else fact
-    return Split.TRAIN if _draw("split", same) % 5 < 3 else Split.EVALUATION
+    return Split.TRAIN if _draw("side", same) % 5 < 3 else Split.EVALUATION
 
 
 def _answer(fact: Fact) -> int:
     kind, a, b = fact
-    return a + b if kind in ("add", "after") else a - b
+    return a - b if kind == "take" else a + b
 
 
 def _sum(fact: Fact) -> str:
@@ -98,13 +99,8 @@ def _story(fact: Fact) -> str:
 
 
 def _counting(fact: Fact) -> str:
-    word, number, _ = fact
     question: str = _pick(_wording()["counting"], "counting", fact)
-    return question.format(word=word, a=number)
-
-
-def _ranked(facts: Iterable[Fact]) -> list[Fact]:
-    return sorted(facts, key=lambda fact: _draw("rank", fact))
+    return question.format(a=fact[1])
 
 
 def _pick(options: Any, purpose: str, fact: Fact) -> Any:
