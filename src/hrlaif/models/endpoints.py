@@ -7,6 +7,8 @@ import logging
 import math
 import random
 import time
+import urllib.parse
+import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,6 +21,7 @@ from hrlaif.models.wire import Adaptation, Secret
 
 log = logging.getLogger("hrlaif.models")
 KEY_VARIABLES = ("HRLAIF_JUDGE_KEY", "OPENAI_API_KEY")
+CONNECT_S = 5.0
 FAILURES_TO_BACK_OFF = 3
 _FIRST_BACKOFF_S = 0.5
 _MOST_BACKOFF_S = 10.0
@@ -50,6 +53,7 @@ class Endpoint:
     def __init__(self, section: EndpointSection, key: Secret) -> None:
         self.section = section
         self.key = key
+        self.proxy = proxy_for(section.url)
         self.adaptations: frozenset[Adaptation] = frozenset()
         self.window = Window(section.in_flight, timeout_s=section.timeout_s)
         self.in_flight = 0
@@ -125,14 +129,15 @@ class Endpoint:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key.value:
             headers["Authorization"] = f"Bearer {self.key.value}"
-        timeout = aiohttp.ClientTimeout(total=self.section.timeout_s, sock_connect=min(10.0, self.section.timeout_s))
+        timeout = aiohttp.ClientTimeout(
+            total=self.section.timeout_s, sock_connect=min(CONNECT_S, self.section.timeout_s)
+        )
         self.in_flight = 0
         self._session = aiohttp.ClientSession(
             headers=headers,
             timeout=timeout,
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not _is_local(self.section.url),  # a proxy from the environment, but never for this machine
         )
 
     async def close(self) -> None:
@@ -142,9 +147,16 @@ class Endpoint:
             self._session = None
 
 
-def _is_local(url: str) -> bool:
-    host = url.split("://", 1)[-1].split("/", 1)[0]
-    return host.startswith(("127.", "localhost", "[::1]"))
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for an address; never one for this machine.
+
+    Looked up once: aiohttp's own way (trust_env) asks the environment and .netrc again for every call.
+    """
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1" or urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
 
 
 def jitter(attempt: int, first_s: float, most_s: float) -> float:
@@ -159,6 +171,7 @@ class CallQueue:
         self._endpoints = endpoints
         self._clock = clock
         self._waiting: deque[tuple[asyncio.Future[Endpoint], int]] = deque()
+        self._resting: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     async def acquire(self, tokens: int) -> Endpoint:
@@ -183,8 +196,23 @@ class CallQueue:
         endpoint.in_flight -= 1
         self._dispatch()
 
+    async def rest(self, seconds: float) -> None:
+        """Sleep between two tries."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._resting.add(future)
+        timer = loop.call_later(seconds, _wake, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            self._resting.discard(future)
+
     def fail_all(self, error: Exception) -> None:
-        """End every waiting call with the error."""
+        """End every call that waits or rests with the error."""
+        for resting in self._resting:
+            if not resting.done():
+                resting.set_exception(error)
         while self._waiting:
             future, _ = self._waiting.popleft()
             if not future.done():
@@ -222,3 +250,8 @@ class CallQueue:
     def _wake_in(self, seconds: float) -> None:
         self.close()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._dispatch)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -57,7 +57,7 @@ class HttpModel:
             replicas and its budget.
         ledger: Where paid replies are kept and found again; without one nothing is remembered.
         budget_usd: Stop when so much is paid, earlier calls in the ledger included; 0 means no limit.
-        first_contact_s: Give up when no endpoint could be reached so long after the start.
+        first_contact_s: Give up when no endpoint was ever reached so long after the first failure.
         environment: Where keys are read from: `key_env` if set, else HRLAIF_JUDGE_KEY, else OPENAI_API_KEY.
 
     Raises:
@@ -94,7 +94,7 @@ class HttpModel:
         self._entered = 0
         self._answered = False
         self._refused = 0
-        self._last_answer = 0.0
+        self._troubled_since: float | None = None
         self._fatal: ModelError | None = None
         self._calls: dict[bytes, asyncio.Task[ChatReply]] = {}
         self._on_wire: set[asyncio.Task[Any]] = set()
@@ -109,7 +109,7 @@ class HttpModel:
             self._fatal = None
             self._budget = Budget(self._budget.limit_usd, self._paid_usd)
             self._queue = CallQueue(self.endpoints)
-            self._last_answer = time.monotonic()
+            self._troubled_since = None
             for endpoint in self.endpoints:
                 await endpoint.open()
         self._entered += 1
@@ -207,7 +207,7 @@ class HttpModel:
             if self._entered == 0:
                 raise CallError(f"{endpoint.section.url}: {failure.reason}, and the run ended before another try")
             waits_at_endpoint = failure.retry_after_s or failure.fate is Fate.UNREACHABLE
-            await asyncio.sleep(jitter(1 if waits_at_endpoint else tries, _FIRST_RETRY_S, _MOST_RETRY_S))
+            await self._queue.rest(jitter(1 if waits_at_endpoint else tries, _FIRST_RETRY_S, _MOST_RETRY_S))
 
     async def _attempt(self, endpoint: Endpoint, request: ChatRequest, body: bytes) -> ChatReply:
         """One POST, and more where the endpoint rejects a field that it can do without."""
@@ -233,7 +233,8 @@ class HttpModel:
 
     async def _post(self, endpoint: Endpoint, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            async with endpoint.session.post(endpoint.url, data=body, allow_redirects=False) as response:
+            post = endpoint.session.post(endpoint.url, data=body, allow_redirects=False, proxy=endpoint.proxy)
+            async with post as response:
                 raw = await response.read()
                 return response.status, response.headers, endpoint.key.hide_in(raw)
         except aiohttp.ClientSSLError as error:
@@ -257,7 +258,7 @@ class HttpModel:
         endpoint.works()
         endpoint.window.answered(seconds)
         self._answered = True
-        self._last_answer = time.monotonic()
+        self._troubled_since = None
 
     def _note_failure(self, endpoint: Endpoint, failed: _FailedAttemptError) -> None:
         """Update the endpoint, and end the call or the run where trying again is no use."""
@@ -285,7 +286,9 @@ class HttpModel:
         if failed.fate is not Fate.RATE_LIMITED:
             endpoint.fails(failed.reason, now)
         endpoint.unreachable = failed.fate is Fate.UNREACHABLE
-        silent_s = now - self._last_answer
+        if self._troubled_since is None:
+            self._troubled_since = now
+        silent_s = now - self._troubled_since
         if (
             not self._answered
             and silent_s > self._first_contact_s

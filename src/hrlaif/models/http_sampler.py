@@ -21,7 +21,10 @@ _Results = queue.Queue[Response | Exception | None]
 
 
 class HttpSampler:
-    """A Sampler that draws responses from an endpoint, through the model's ledger."""
+    """A Sampler that draws responses from an endpoint, through the model's ledger.
+
+    The ledger knows the policy by its model name: serve other weights under another name.
+    """
 
     def __init__(self, model: HttpModel, *, purpose: str = "responses") -> None:
         self._model = model

@@ -96,7 +96,9 @@ class Budget:
         Raises:
             BudgetError: The limit is reached.
         """
-        while self.limit_usd:
+        if not self.limit_usd:
+            return
+        while True:
             paid = self._paid_usd()
             if paid >= self.limit_usd:
                 raise BudgetError(
@@ -112,6 +114,8 @@ class Budget:
 
     def settle(self, usd: float) -> None:
         """Release what `hold` set aside: the call is recorded, or has failed."""
+        if not self.limit_usd:
+            return
         self._held_usd.remove(usd)
         waiting, self._waiting = self._waiting, []
         for future in waiting:
