@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hrlaif.artifacts import write_json, write_records
+from hrlaif.config import Config, EndpointSection, EvaluationSection
+from hrlaif.report.costs import cost
+from hrlaif.report.data import load
+from hrlaif.report.headline import headline
+from hrlaif.report.judge import judge, judge_warning
+from hrlaif.report.layout import Dots, Histogram, Section, Stacks
+from hrlaif.report.results import harm, preference, satisfaction
+from hrlaif.report.reward_model import accuracies, reward_model
+from hrlaif.report.training import composition, curve, distributions, labels, ppo, red_team
+from hrlaif.types import Basis, Evidence, Judgement, Label, Verdict
+
+
+def table(section: Section, start: str) -> dict[str, list[str]]:
+    """A table's rows by their first cell, of the table whose caption begins with `start`."""
+    found = next(table for table in section.tables if table.caption.startswith(start))
+    return {row[0].text: [cell.text for cell in row[1:]] for row in found.rows}
+
+
+def charts(section: Section) -> dict[str, Any]:
+    return {panel.name: panel.chart for figure in section.figures for panel in figure.panels}
+
+
+def calibration(agreement: float, low: float, high: float, **more: object) -> Mapping[str, Any]:
+    return {"agreement": agreement, "agreement_low": low, "agreement_high": high, "pairs": 100, "judge": "J", **more}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "tone"),
+    [
+        (calibration(0.40, 0.31, 0.49), "worse than guessing", "warning"),
+        (calibration(0.55, 0.45, 0.64), "cannot be told from guessing", "warning"),
+        (calibration(0.62, 0.52, 0.71), "is weak", "warning"),
+        (calibration(0.75, 0.66, 0.82), "errs often", "plain"),
+        (calibration(0.90, 0.83, 0.94), "is good on these pairs", "good"),
+    ],
+)
+def test_the_judge_is_called_what_its_interval_allows(facts: Mapping[str, Any], words: str, tone: str) -> None:
+    said, found = judge_warning(facts)
+    assert words in said
+    assert found == tone
+    assert f"n = {facts['pairs']}" in said
+    assert "guessing gives 50\u00a0%" in said
+
+
+def test_the_bundled_judge_is_named_as_such() -> None:
+    assert judge_warning(calibration(0.6, 0.51, 0.7, bundled=True))[0].startswith("The bundled judge")
+    assert judge_warning(calibration(0.6, 0.51, 0.7))[0].startswith("The judge (J)")
+
+
+def test_a_judge_that_was_not_measured_is_no_judge_that_is_good(tmp_path: Path, config: Config) -> None:
+    assert judge_warning({}) == ("", "plain")
+    assert "calibration.json" in judge(load(tmp_path, config)).missing
+
+
+def test_agreement_by_category_keeps_its_interval_and_count(full_run: Path, config: Config) -> None:
+    chart = charts(judge(load(full_run, config)))["judge"]
+    assert isinstance(chart, Dots)
+    by_name = dict(chart.rows)
+    # 22 of 40: Wilson 0.3983 .. 0.6929.
+    assert round(by_name["math"]["judge"].low, 4) == 0.3983
+    assert round(by_name["math"]["judge"].high, 4) == 0.6929
+    assert chart.reference == 0.5
+
+
+def test_the_headline_shows_value_interval_and_count_of_every_arm(full_run: Path, config: Config) -> None:
+    run = load(full_run, config)
+    section = headline(run)
+    rows = {row[0].text: row[1:] for row in section.tables[0].rows}
+    assert list(rows) == ["start", "rlaif", "hrlaif"]
+    metric = run.metric("hrlaif", "all", "satisfaction")
+    assert metric is not None
+    assert rows["hrlaif"][0].text == f"{100 * metric.value:.1f}\u00a0%"
+    assert rows["hrlaif"][0].detail == f"{100 * metric.low:.1f} to {100 * metric.high:.1f}\nn = 120"
+    assert rows["hrlaif"][5].text.endswith(" words")
+    assert rows["start"][1].text == "–"
+
+
+def test_comparisons_that_stay_open_are_counted_in_the_headline_and_listed_apart(
+    tmp_path: Path, config: Config
+) -> None:
+    said = ["A gives more than B.", "Whether A gives more than C stays open.", "Whether D stays open."]
+    write_json(tmp_path / "metrics.json", {"metrics": {"start": {"all": {}}}, "sentences": said})
+    section = headline(load(tmp_path, config))
+    assert section.points[0] == "A gives more than B."
+    assert section.points[1].startswith("2 comparisons stay open")
+    assert section.folded_points == tuple(said[1:])
+
+
+def test_satisfaction_has_a_row_per_category_with_all_first(full_run: Path, config: Config) -> None:
+    chart = charts(satisfaction(load(full_run, config)))["satisfaction"]
+    assert isinstance(chart, Dots)
+    names = [name for name, _ in chart.rows]
+    assert names[0] == "all"
+    assert len(names) == 11
+    assert all(set(points) == {"start", "rlaif", "hrlaif"} for _, points in chart.rows)
+
+
+def test_wins_ties_and_losses_are_those_of_the_verdicts(full_run: Path, config: Config) -> None:
+    run = load(full_run, config)
+    chart = charts(preference(run))["preference-rlaif"]
+    assert isinstance(chart, Stacks)
+    mine = [row.verdict for row in run.evaluations if row.arm == "rlaif" and row.verdict]
+    expected = {"win": mine.count(Verdict.FIRST), "tie": mine.count(Verdict.TIE), "loss": mine.count(Verdict.SECOND)}
+    assert dict(chart.rows)["all"] == expected
+    assert sum(dict(chart.rows)["math"].values()) <= 12
+
+
+def test_the_reader_learns_whether_the_judge_of_the_labels_also_evaluates(full_run: Path, config: Config) -> None:
+    other = EvaluationSection(judge=EndpointSection(url="http://127.0.0.1:1/v1", model="other"))
+    assert preference(load(full_run, config)).notes[0].startswith("The judge that made the labels judges here too")
+    assert preference(load(full_run, Config(evaluation=other))).notes[0].startswith("Another judge")
+
+
+def test_harm_against_over_refusal_warns_of_few_prompts(full_run: Path, config: Config) -> None:
+    section = harm(load(full_run, config))
+    assert set(charts(section)["harm"].points) == {"start", "rlaif", "hrlaif"}
+    assert "Fewer than 200" in section.notes[0]
+
+
+def test_pairs_are_counted_by_basis_and_dropped_ones_by_reason(full_run: Path, config: Config) -> None:
+    run = load(full_run, config)
+    section = composition(run)
+    pairs = table(section, "Preference pairs")
+    assert pairs["rlaif"][-1] == str(len(run.arms["rlaif"].pairs))
+    assert table(section, "Labels that made no pair")["tie"] == ["61", "48"]
+    assert charts(section)["pairs"].segments == ("verifier", "reasoning", "judge", "red team")
+
+
+def label(one: Verdict, other: Verdict, verdict: Verdict) -> Label:
+    judged = (Judgement("p", "a", "b", 0.5, one, "j", ""), Judgement("p", "b", "a", 0.5, other, "j", ""))
+    return Label("p", "a", "b", 0.5, verdict, Basis.JUDGE, Evidence(judgements=judged))
+
+
+def test_flips_are_counted_over_labels_asked_in_both_orders(tmp_path: Path, config: Config) -> None:
+    first, second, tie, unreadable = Verdict.FIRST, Verdict.SECOND, Verdict.TIE, Verdict.UNREADABLE
+    rows = [
+        label(first, second, first),  # the same response both times
+        label(first, first, tie),  # whatever stands first: a flip
+        label(tie, tie, tie),
+        label(first, unreadable, unreadable),  # not counted
+        Label("p", "a", "b", 0.99, first, Basis.VERIFIER),
+    ]
+    write_records(tmp_path / "rlaif/labels.jsonl", rows, fingerprint="x")
+    section = labels(load(tmp_path, config))
+    found = next(found for found in section.tables)
+    cells = {row[1].text: [cell.text for cell in row[2:]] for row in found.rows}
+    assert cells["judge"] == ["4", "1", "2", "1", "33.3\u00a0%"]
+    assert cells["verifier"] == ["1", "1", "0", "0", "–"]
+    assert "20.0\u00a0% decided by the rule verifier, 1.60 preference calls per label" in section.points[0]
+
+
+def test_harmless_requests_are_no_attacks_in_the_funnel(full_run: Path, config: Config) -> None:
+    run = load(full_run, config)
+    section = red_team(run)
+    funnel = table(section, "Table: from attack to pair")
+    assert funnel["attacks"] == ["60"]
+    assert funnel["answers to them"] == ["120"]
+    assert funnel["pairs: helpful beats refusal"] == ["20"]
+    assert int(funnel["pairs: safe beats harmful"][0]) < int(funnel["found harmful"][0])
+    assert "benign" not in table(section, "Answers to attacks by strategy")
+    assert "HARMFUL-TEXT" not in repr(section)
+
+
+def test_reward_accuracy_stands_beside_the_trivial_baselines(full_run: Path, config: Config) -> None:
+    section = reward_model(load(full_run, config))
+    chart = charts(section)["reward-model-rlaif"]
+    rows = dict(chart.rows)
+    assert set(rows["longer wins"]) == {"baseline"}
+    assert set(rows["all"]) == {"rlaif"}
+    assert rows["longer wins"]["baseline"].value == 0.6
+    assert "reward-model-loss" in charts(section)
+
+
+def test_a_reward_model_without_held_out_pairs_has_no_accuracy() -> None:
+    assert accuracies({"pairs": 10, "held_out": {}}) == []
+
+
+def test_reward_distributions_pair_start_and_arm_on_both_splits(full_run: Path, config: Config) -> None:
+    section = distributions(load(full_run, config))
+    assert sorted(charts(section)) == [
+        f"rewards-{arm}-{split}" for arm in ("hrlaif", "rlaif") for split in ("evaluation", "train")
+    ]
+    chart = charts(section)["rewards-rlaif-evaluation"]
+    assert isinstance(chart, Histogram)
+    assert len(chart.values["start"]) == len(chart.values["rlaif"]) == 120
+
+
+def test_curves_leave_out_steps_without_a_number() -> None:
+    steps = ({"step": 1, "kl": 0.5}, {"step": 2, "kl": None}, {"step": 3, "kl": float("nan")}, {"step": 4, "kl": 0})
+    assert curve(steps, ("kl",)) == ((1.0, 0.5), (4.0, 0.0))
+    assert curve(steps, ("reward",)) == ()
+
+
+def test_ppo_has_six_panels_and_a_table_that_ends_with_the_last_step(full_run: Path, config: Config) -> None:
+    section = ppo(load(full_run, config))
+    assert len(charts(section)) == 6
+    rows = table(section, "rlaif: one step in 3")
+    assert list(rows)[-1] == "60"
+    assert len(rows) == 20
+
+
+def test_costs_are_shown_by_purpose_and_per_label(full_run: Path, config: Config) -> None:
+    section = cost(load(full_run, config))
+    assert table(section, "Model calls")["red team"] == ["610", "256,200", "7,320", "0.1220"]
+    assert table(section, "Labels")["hrlaif"][-1] == "576"
