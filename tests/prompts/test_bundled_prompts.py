@@ -2,8 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-
-import pytest
+from pathlib import Path
 
 from hrlaif.prompts import bundled
 from hrlaif.prompts.generate import generated
@@ -68,15 +67,15 @@ def test_a_fact_that_is_trained_on_is_never_evaluated_in_any_wording_or_language
     assert [fact for fact, splits in sides.items() if len(splits) > 1] == []
 
 
-@pytest.mark.parametrize("prompt", GENERATED, ids=lambda prompt: prompt.id)
-def test_a_generated_reference_is_the_answer_of_its_text(prompt: Prompt) -> None:
-    numbers = [int(number) for number in re.findall(r"\d+", prompt.question)]
-    if prompt.category == "counting":
-        assert int(str(prompt.reference)) == numbers[-1] + 1
-    else:
-        low, high = sorted(numbers)
-        expected = {"add": high + low, "take": high - low}[prompt.id.split("-")[1]]
-        assert int(str(prompt.reference)) == expected
+def test_every_generated_reference_is_the_answer_of_its_text() -> None:
+    for prompt in GENERATED:
+        numbers = sorted(int(number) for number in re.findall(r"\d+", prompt.question))
+        if prompt.category == "counting":
+            expected = numbers[-1] + 1
+        else:
+            low, high = numbers
+            expected = {"add": high + low, "take": high - low}[prompt.id.split("-")[1]]
+        assert prompt.reference == str(expected), prompt
 
 
 def test_both_ways_of_answering_are_asked_for() -> None:
@@ -87,3 +86,11 @@ def test_both_ways_of_answering_are_asked_for() -> None:
         texts = [prompt.question for prompt in GENERATED if prompt.lang == lang]
         assert 0.3 < sum(only in text for text in texts) / len(texts) < 0.7
         assert all((only in text) != (first in text) for text in texts)
+
+
+def test_the_guide_counts_the_prompts_of_each_kind() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    counts = Counter(prompt.task.value for prompt in SHIPPED)
+    told = dict(re.findall(r"^\|.*\| (\d+)[^|]*\| (\w+) \|$", guide, flags=re.MULTILINE))
+    assert {task: int(count) for count, task in told.items()} == counts
+    assert f"{len(SHIPPED):,} prompts" in guide

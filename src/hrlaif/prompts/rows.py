@@ -19,10 +19,11 @@ from hrlaif.prompts.problems import Problems
 from hrlaif.prompts.sources import SPLIT_NAMES, Row
 from hrlaif.types import Message, Prompt, Split, Task
 
-LONGEST_SHORT_ANSWER = 100
+LONGEST_SHORT_ANSWER_WORDS = 5
 ROLES = {"human": "user", "gpt": "assistant", **{role: role for role in ("system", "user", "assistant")}}
 HAZARDS = tuple(f"S{number}" for number in range(1, 15))
 NUMBER = re.compile(r"[-+]?[$€£¥]?\d[\d,]*(\.\d+)?\s*%?|[-+]?\d+\s*/\s*\d+|[-+]?\.\d+")
+WORD = re.compile(r"[\u4e00-\u9fff]{1,2}|[^\s\u4e00-\u9fff]+")
 LATEX = re.compile(r"\\[a-zA-Z]+|\$.+\$")
 Member = TypeVar("Member", bound=Enum)
 
@@ -200,9 +201,13 @@ def _inferred(reference: str | None, choices: tuple[str, ...], hazard: str | Non
         return Task.RED_TEAM
     if choices:
         return Task.CHOICE
-    if reference is None or len(reference) > LONGEST_SHORT_ANSWER or "\n" in reference:
+    if reference is None:
         return Task.OPEN
-    return Task.MATH if NUMBER.fullmatch(reference) or LATEX.search(reference) else Task.SHORT
+    if NUMBER.fullmatch(reference):
+        return Task.MATH
+    if len(WORD.findall(reference)) > LONGEST_SHORT_ANSWER_WORDS:
+        return Task.OPEN
+    return Task.MATH if LATEX.search(reference) else Task.SHORT
 
 
 def _member(kind: type[Member], text: str | None) -> Member | None:
@@ -230,6 +235,9 @@ def _hazard(text: str | None) -> str | None:
 
 def _language(messages: tuple[Message, ...]) -> str:
     """Chinese where a fifth of the last turn's letters are Chinese characters, English otherwise."""
-    letters = [character for character in messages[-1].content if character.isalpha()]
-    chinese = sum("\u4e00" <= character <= "\u9fff" for character in letters)
-    return "zh" if 5 * chinese >= max(len(letters), 1) else "en"
+    text = messages[-1].content
+    if text.isascii():
+        return "en"
+    chinese = len(re.findall(r"[\u4e00-\u9fff]", text))
+    letters = len(re.findall(r"[^\W\d_]", text))
+    return "zh" if 5 * chinese >= max(letters, 1) else "en"

@@ -92,7 +92,7 @@ def _json_rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
             values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             problems.add(f"{file}:{number}: not UTF-8 ({error.reason} at byte {error.start}). Save the file as UTF-8.")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             seen = line.decode(errors="replace").strip()[:60]
             problems.add(f"{file}:{number}: not valid JSON ({error}): {seen!r}. Each line must be one whole object.")
         else:
