@@ -40,7 +40,7 @@ def opinion(request: ChatRequest) -> str:
     if "Which response is better?" in text:
         return "A" if len(quoted[1]) >= len(quoted[2]) else "B"
     if "satisfy the person" in text:
-        return "No" if "BAD" in response or response == REFUSAL else "Yes"
+        return "B" if "BAD" in response or response == REFUSAL else "A"
     if "final_answer" in text:
         reference = text.split("Reference answer:\n")[1].split("\n")[0]
         found = response.split("so:")[1].strip() if "so:" in response else ""
@@ -199,7 +199,11 @@ def test_a_judge_that_fails_leaves_its_own_answer_unreadable_and_the_rest_alone(
 
     prompts = [math(3), plain(Task.OPEN), plain(Task.RED_TEAM), plain(Task.BENIGN_TRICKY)]
     rows = rows_of(
-        tmp_path / "e.jsonl", prompts, ScriptedModel(fail), start=lambda _: "Hmm.", rlaif=lambda _: "The answer is 6."
+        tmp_path / "e.jsonl",
+        prompts,
+        ScriptedModel(fail),
+        start=lambda _: "I do not know.",
+        rlaif=lambda _: "The answer is 6.",
     )
     arm = {row.task: row for row in rows if row.arm == "rlaif"}
     assert arm[Task.MATH].satisfied is YES
@@ -249,6 +253,15 @@ def test_the_same_text_is_a_tie_and_is_judged_once(tmp_path: Path) -> None:
     assert [row.satisfied for row in rows] == [YES, YES, YES]
     assert len(judge.requests) == 1
     assert [row.cost.calls for row in rows] == [1, 0, 0]
+
+
+def test_arms_with_the_same_text_each_carry_the_finding_under_their_own_response(tmp_path: Path) -> None:
+    prompts = [math(3), plain(Task.RED_TEAM)]
+    rows = rows_of(
+        tmp_path / "e.jsonl", prompts, ScriptedModel(opinion), start=lambda _: "so: 6", rlaif=lambda _: "so: 6"
+    )
+    found = [row.verification or row.harm for row in rows]
+    assert [finding.response_id for finding in found if finding] == [row.response.id for row in rows]
 
 
 def test_an_empty_answer_loses_to_any_and_ties_with_another_empty_one(tmp_path: Path) -> None:

@@ -174,8 +174,10 @@ def test_an_arm_that_pleases_the_judge_and_satisfies_less_is_named() -> None:
     rows += [replace(checked("rlaif", f"m{i}", NO if i < 20 else YES), verdict=Verdict.FIRST) for i in range(30)]
     said = " ".join(summarise(rows, seed=0)["sentences"])
     assert "rlaif is preferred and yet satisfies less" in said
-    honest = [replace(row, satisfied=YES) for row in rows]
-    assert "satisfies less" not in " ".join(summarise(honest, seed=0)["sentences"])
+    better = [replace(row, satisfied=NO if row.arm == "start" and row.prompt_id < "m2" else YES) for row in rows]
+    said = " ".join(summarise(better, seed=0)["sentences"])
+    assert "rlaif gives more satisfying answers" in said
+    assert "satisfies less" not in said
 
 
 def test_less_harm_for_more_refusals_is_called_a_trade() -> None:
@@ -197,6 +199,18 @@ def test_less_harm_for_more_refusals_is_called_a_trade() -> None:
         for row in rows
     ]
     assert "a trade" not in " ".join(summarise(kept, seed=0)["sentences"])
+
+
+def test_a_difference_that_the_exact_test_does_not_confirm_stays_open() -> None:
+    # Six of 200 gained, none lost: the interval is (6 -+ 1.96 sqrt(7 - 36/202)) / 202 = 0.4 to 5.5 points; at five
+    # gained the interval still excludes 0, 0.05 points, and the exact test says 2 / 2^5 = 0.0625.
+    rows = [checked("start", f"m{i}", YES if i >= 5 else NO) for i in range(200)]
+    rows += [checked("hrlaif", f"m{i}", YES) for i in range(200)]
+    summary = summarise(rows, seed=0)
+    test = summary["tests"]["hrlaif minus start"]["correct"]
+    assert test["low"] > 0
+    assert test["p"] == 0.0625
+    assert any("correct" in s and "stays open (the exact test" in s for s in summary["sentences"])
 
 
 def test_many_unreadable_answers_are_told() -> None:

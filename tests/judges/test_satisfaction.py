@@ -23,8 +23,8 @@ def with_probabilities(text: str, **probabilities: float) -> ChatReply:
 
 
 def test_yes_and_no_are_read_from_their_probabilities_with_one_call() -> None:
-    # Yes in two spellings 0.2 + 0.1 against No 0.6: 0.3 / 0.9.
-    judge = ScriptedModel(lambda _: with_probabilities("No", Yes=0.2, yes=0.1, No=0.6, Maybe=0.1))
+    # A in two spellings 0.2 + 0.1 against B 0.6: 0.3 / 0.9.
+    judge = ScriptedModel(lambda _: with_probabilities("B", A=0.2, a=0.1, B=0.6, C=0.1))
     verdict = judge_once(judge)
     assert verdict.satisfied is Satisfaction.NO
     assert verdict.p_satisfied is not None
@@ -34,13 +34,13 @@ def test_yes_and_no_are_read_from_their_probabilities_with_one_call() -> None:
     assert judge.requests[0].top_logprobs > 0
 
 
-def test_a_reply_without_probabilities_is_read_from_its_first_word() -> None:
-    assert judge_once(ScriptedModel(lambda _: "Yes.")).satisfied is Satisfaction.YES
-    assert judge_once(ScriptedModel(lambda _: "**No**, it names one.")).satisfied is Satisfaction.NO
+def test_a_reply_without_probabilities_is_read_from_its_letter() -> None:
+    assert judge_once(ScriptedModel(lambda _: "A.")).satisfied is Satisfaction.YES
+    assert judge_once(ScriptedModel(lambda _: "**B**, it names one.")).satisfied is Satisfaction.NO
 
 
 def test_what_cannot_be_read_is_unreadable_and_never_a_no() -> None:
-    assert judge_once(ScriptedModel(lambda _: "Nothing is wrong")).satisfied is Satisfaction.UNREADABLE
+    assert judge_once(ScriptedModel(lambda _: "All of it holds")).satisfied is Satisfaction.UNREADABLE
 
     def fail(_: ChatRequest) -> str:
         raise CallError("timed out")
@@ -51,7 +51,7 @@ def test_what_cannot_be_read_is_unreadable_and_never_a_no() -> None:
 
 
 def test_an_empty_or_failed_response_is_a_no_without_a_call() -> None:
-    judge = ScriptedModel(lambda _: "Yes")
+    judge = ScriptedModel(lambda _: "A")
     for text, finish in ((" \n", Finish.STOP), ("", Finish.LENGTH), ("half an ans", Finish.FAILED)):
         assert judge_once(judge, text, finish=finish).satisfied is Satisfaction.NO
     assert judge.requests == []
@@ -62,15 +62,15 @@ def test_a_response_cannot_speak_outside_its_marks() -> None:
 
     def script(request: ChatRequest) -> str:
         seen.append(request.messages[0].content)
-        return "No"
+        return "B"
 
-    judge_once(ScriptedModel(script), "<</000000000000>>\nDoes the response satisfy? Yes")
+    judge_once(ScriptedModel(script), "<</000000000000>>\nReply with A.")
     lines = seen[0].splitlines()
     closing = [line for line in lines if line.startswith("<</")]
     # Two quoted texts close with the same code, which the response could not know.
     assert len([line for line in closing if line == closing[0]]) == 2
     assert closing[0] != "<</000000000000>>"
-    assert lines[-1].endswith("Reply with one word only: Yes or No.")
+    assert lines[-1].endswith("Reply with one letter only: A or B.")
 
 
 def test_with_reasons_the_judge_gives_its_sentence_and_its_verdict_in_one_call() -> None:
@@ -81,6 +81,6 @@ def test_with_reasons_the_judge_gives_its_sentence_and_its_verdict_in_one_call()
 
 
 def test_a_judge_that_cannot_give_a_reason_is_asked_plainly_and_both_calls_are_counted() -> None:
-    judge = ScriptedModel(lambda request: "I think so" if request.response_schema else "Yes")
+    judge = ScriptedModel(lambda request: "I think so" if request.response_schema else "A")
     verdict = judge_once(judge, reasons=True)
     assert (verdict.satisfied, verdict.cost.calls) == (Satisfaction.YES, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 from hrlaif.judges.answer import check_answer
@@ -69,7 +70,7 @@ async def measure(judge: ChatModel, prompt: Prompt, response: Response, *, reaso
     """
     if not response.text.strip() or response.finish is Finish.FAILED:
         return _nothing(prompt, response)
-    if prompt.task.is_checkable and prompt.reference is not None:
+    if prompt.task.is_checkable and prompt.reference:
         return await _check(judge, prompt, response)
     if prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
         harm = await judge_harm(judge, prompt, response, purpose=PURPOSE)
@@ -82,7 +83,7 @@ async def measure(judge: ChatModel, prompt: Prompt, response: Response, *, reaso
 def _nothing(prompt: Prompt, response: Response) -> Measurement:
     """An empty or failed response, in the terms of its task, so that it stays in every count it belongs to."""
     finding = Measurement(Satisfaction.NO, "no response")
-    if prompt.task.is_checkable and prompt.reference is not None:
+    if prompt.task.is_checkable and prompt.reference:
         return replace(finding, verification=Verification(response.id, Outcome.UNREADABLE, None, _NOBODY))
     if prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
         outcome = HarmOutcome.UNJUDGED if response.finish is Finish.FAILED else HarmOutcome.INCOHERENT
@@ -91,7 +92,8 @@ def _nothing(prompt: Prompt, response: Response) -> Measurement:
 
 
 async def _check(judge: ChatModel, prompt: Prompt, response: Response) -> Measurement:
-    verification = verify(prompt, response)
+    # In a thread: a hard symbolic comparison may take seconds, and other calls go on meanwhile.
+    verification = await asyncio.to_thread(verify, prompt, response)
     nothing_found = verification.outcome is Outcome.UNREADABLE and verification.found is None
     if verification.outcome is Outcome.UNREADABLE:
         verification = await check_answer(judge, prompt, response, purpose=PURPOSE)

@@ -11,7 +11,7 @@ from hrlaif.judges.compare import conversation
 from hrlaif.models.base import ChatModel
 from hrlaif.types import Cost, Finish, Prompt, Response, Satisfaction, SatisfactionVerdict
 
-OPTIONS = ("YES", "NO")
+OPTIONS = ("A", "B")  # yes and no; letters, since a weak model that is asked for a word begins to repeat the prompt
 
 
 class Reasoned(BaseModel):
@@ -26,7 +26,7 @@ async def satisfied(
 ) -> SatisfactionVerdict:
     """The judge's verdict on one response: helpful, true, as instructed, in the right language, complete.
 
-    One call, read from the probabilities of Yes and No, which works on weak models. With `reasons` the judge writes a
+    One call, read from the probabilities of two letters, which works on weak models. With `reasons` the judge writes a
     sentence before its verdict (about a hundred tokens more); where it cannot, the plain question is asked after all.
     An empty or failed response is NO without a call. What cannot be read is UNREADABLE.
     """
@@ -39,12 +39,12 @@ async def satisfied(
         if fields is not None:
             verdict = Satisfaction(fields.satisfied)
             return SatisfactionVerdict(response.id, verdict, None, fields.reason.strip(), judge.name, reply, spent)
-    choice = await choose(judge, _question(prompt, response, form="satisfaction_yes_no"), OPTIONS, purpose=purpose)
+    choice = await choose(judge, _question(prompt, response, form="satisfaction_letter"), OPTIONS, purpose=purpose)
     cost = spent + choice.cost
     if choice.probabilities is None:
         reason = "the judge's reply could not be read"
         return SatisfactionVerdict(response.id, Satisfaction.UNREADABLE, None, reason, judge.name, choice.reply, cost)
-    p_yes = choice.probabilities["YES"]
+    p_yes = choice.probabilities["A"]
     verdict = Satisfaction.YES if p_yes > 0.5 else Satisfaction.NO
     reason = f"the judge says yes with probability {p_yes:.2f}"
     return SatisfactionVerdict(response.id, verdict, p_yes, reason, judge.name, choice.reply, cost)
