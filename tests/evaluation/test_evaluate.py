@@ -193,6 +193,15 @@ def test_a_correct_final_answer_costs_no_call_but_the_comparison(tmp_path: Path)
     assert row.cost.calls == 2
 
 
+def test_an_answer_cut_off_before_its_end_does_not_satisfy_and_is_not_sent_to_the_judge(tmp_path: Path) -> None:
+    judge, path, prompt = ScriptedModel(opinion), tmp_path / "e.jsonl", math(3)
+    answers = {"start": {prompt.id: said("start", prompt, "I would begin by", Finish.LENGTH)}}
+    evaluate([prompt], answers, judge=judge, scorers={}, tie_margin=0.05, path=path, fingerprint="f")
+    row = next(read_records(path, Evaluation))
+    assert (row.satisfied, row.reason) == (NO, "cut off before its final answer")
+    assert judge.requests == []
+
+
 def test_a_judge_that_fails_leaves_its_own_answer_unreadable_and_the_rest_alone(tmp_path: Path) -> None:
     def fail(_: ChatRequest) -> str:
         raise CallError("timed out")
