@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +11,41 @@ from typing import Any, TypeVar
 
 from hrlaif.artifacts import read_json, read_manifest, read_records
 from hrlaif.config import Config
-from hrlaif.types import Evaluation, Label, Metric, Pair, Prompt, RedTeamCase, Split
+from hrlaif.types import Basis, Evaluation, Label, Metric, Pair, Prompt, RedTeamCase, Split, Verdict
 
 Record = TypeVar("Record")
 START = "start"
+
+
+@dataclass
+class LabelCounts:
+    """What is shown of an arm's labels of one basis; `orders` counts (verdict, verdict with the places changed)."""
+
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    orders: Counter[tuple[Verdict, Verdict]] = field(default_factory=Counter)
+    calls: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many labels there are."""
+        return self.verdicts.total()
+
+    def add(self, label: Label) -> None:
+        """Count one label."""
+        self.verdicts[label.verdict] += 1
+        self.calls += len(label.evidence.judgements)
+        asked = {(judged.first_id, judged.second_id): judged.verdict for judged in label.evidence.judgements}
+        one, other = asked.get((label.first_id, label.second_id)), asked.get((label.second_id, label.first_id))
+        if one is not None and other is not None:
+            self.orders[one, other] += 1
 
 
 @dataclass(frozen=True)
 class ArmData:
     """One arm's files; an empty value stands for a file that is not there."""
 
-    labels: tuple[Label, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    labels: Mapping[Basis, LabelCounts] = field(default_factory=dict)
+    pairs: Mapping[Basis, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     reward_summary: Mapping[str, Any] = field(default_factory=dict)
     reward_steps: tuple[Mapping[str, Any], ...] = ()
@@ -89,14 +113,27 @@ def load(run_dir: Path, config: Config) -> RunData:
 def _arm(folder: Path) -> ArmData:
     manifest = read_manifest(folder / "pairs.jsonl") or {}
     return ArmData(
-        labels=_records(folder / "labels.jsonl", Label),
-        pairs=_records(folder / "pairs.jsonl", Pair),
+        labels=_label_counts(folder / "labels.jsonl"),
+        pairs=_pair_counts(folder / "pairs.jsonl"),
         dropped=manifest.get("dropped", {}),
         reward_summary=_json(folder / "reward" / "summary.json"),
         reward_steps=_steps(folder / "reward" / "metrics.jsonl"),
         policy_summary=_json(folder / "policy" / "summary.json"),
         policy_steps=_steps(folder / "policy" / "metrics.jsonl"),
     )
+
+
+def _label_counts(path: Path) -> dict[Basis, LabelCounts]:
+    """Labels hold whole replies, and there may be very many: count them while reading."""
+    counts: dict[Basis, LabelCounts] = {}
+    for label in read_records(path, Label) if path.exists() else ():
+        counts.setdefault(label.basis, LabelCounts()).add(label)
+    return {basis: counts[basis] for basis in Basis if basis in counts}
+
+
+def _pair_counts(path: Path) -> dict[Basis, int]:
+    counts = Counter(pair.basis for pair in read_records(path, Pair)) if path.exists() else Counter()
+    return {basis: counts[basis] for basis in Basis if basis in counts}
 
 
 def _records(path: Path, record_type: type[Record]) -> tuple[Record, ...]:

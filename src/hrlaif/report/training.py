@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hrlaif.metrics import flip_rate
-from hrlaif.report.data import START, ArmData, RunData, number
+from hrlaif.report.data import START, ArmData, LabelCounts, RunData, number
 from hrlaif.report.layout import Cell, Curves, Figure, Histogram, Panel, Section, Stacks, Table
-from hrlaif.report.wording import count, flat, listed, measured, percent, plain, tidy, title_of
-from hrlaif.types import Basis, HarmOutcome, Label, RedTeamCase, Split, Verdict
+from hrlaif.report.wording import NONE, count, flat, listed, measured, percent, plain, tidy, title_of
+from hrlaif.types import Basis, HarmOutcome, RedTeamCase, Split, Verdict
 
 BASES = {basis.value: title_of(basis.value).lower() for basis in Basis}
 BENIGN = "benign"
@@ -38,7 +38,9 @@ def composition(run: RunData) -> Section:
         )
         panels.append(Panel("prompts", "Prompts by category", chart, half=True))
         tables.append(_count_table("Prompts by category and split.", "Category", by_category, ("train", "evaluation")))
-    pairs = _by(((arm, BASES[p.basis.value]) for arm, data in run.arms.items() for p in data.pairs), BASES.values())
+    pairs = {
+        arm: {BASES[basis.value]: n for basis, n in data.pairs.items()} for arm, data in run.arms.items() if data.pairs
+    }
     if pairs:
         used = _used(pairs, BASES.values())
         panels.append(
@@ -53,7 +55,7 @@ def composition(run: RunData) -> Section:
         )
         tables.append(Table("Labels that made no pair, by reason.", ("Reason", *run.arms), rows))
     train = sum(prompt.split is Split.TRAIN for prompt in run.prompts.values())
-    made = listed([f"{len(data.pairs):,} ({arm})" for arm, data in run.arms.items()])
+    made = listed([f"{sum(data.pairs.values()):,} ({arm})" for arm, data in run.arms.items()])
     caption = (
         f"Left: {count(len(run.prompts))} prompts, of which {count(train)} train. Right: preference pairs for the "
         f"reward model by what their label rests on; {made}. Counts, not samples."
@@ -95,65 +97,44 @@ def labels(run: RunData) -> Section:
     if not arms:
         return Section("labels", "Labels", missing="labels.jsonl of an arm")
     kinds = ("decided", "tie", "unreadable")
-    rows = [
-        (arm, basis, [label for label in found if label.basis is basis])
-        for arm, found in arms.items()
-        for basis in Basis
-        if any(label.basis is basis for label in found)
-    ]
-    bars = tuple((f"{arm} · {BASES[basis.value]}", _kinds(found)) for arm, basis, found in rows)
-    n = listed([f"{len(found):,} ({arm})" for arm, found in arms.items()])
+    rows = [(arm, BASES[basis.value], counts) for arm, found in arms.items() for basis, counts in found.items()]
+    bars = tuple((f"{arm} · {basis}", _kinds(counts)) for arm, basis, counts in rows)
+    n = listed([f"{sum(counts.n for counts in found.values()):,} ({arm})" for arm, found in arms.items()])
     caption = (
         f"Labels by arm and by what they rest on: {n}. Decided: one response is better; a tie and an unreadable "
         "verdict make no pair."
     )
     table = tuple(
-        (*plain((arm, BASES[basis.value], len(found), *_kinds(found).values())), _flips(found))
-        for arm, basis, found in rows
+        (*plain((arm, basis, counts.n, *_kinds(counts).values())), _flips(counts)) for arm, basis, counts in rows
     )
+    columns = ("Arm", "Basis", "Labels", *(kind.capitalize() for kind in kinds), "Flips with the order")
     return Section(
         "labels",
         "Labels",
-        points=_routing(arms),
+        points=tuple(_routing(arm, found) for arm, found in arms.items()),
         figures=(Figure(caption, (Panel("labels", "Labels by basis", Stacks(bars, kinds, "labels")),)),),
-        tables=(
-            Table(
-                "Table: labels by basis and outcome",
-                ("Arm", "Basis", "Labels", *(k.capitalize() for k in kinds), "Flips with the order"),
-                table,
-            ),
-        ),
+        tables=(Table("Table: labels by basis and outcome", columns, table),),
     )
 
 
-def _kinds(found: Iterable[Label]) -> dict[str, int]:
-    verdicts = Counter(label.verdict for label in found)
+def _kinds(counts: LabelCounts) -> dict[str, int]:
+    verdicts = counts.verdicts
     decided = verdicts[Verdict.FIRST] + verdicts[Verdict.SECOND]
     return {"decided": decided, "tie": verdicts[Verdict.TIE], "unreadable": verdicts[Verdict.UNREADABLE]}
 
 
-def _flips(found: Iterable[Label]) -> Cell:
-    """Flip rate over the labels that were asked in both orders."""
-    orders = []
-    for label in found:
-        asked = {(j.first_id, j.second_id): j.verdict for j in label.evidence.judgements}
-        one, other = asked.get((label.first_id, label.second_id)), asked.get((label.second_id, label.first_id))
-        if one is not None and other is not None:
-            orders.append((one, other))
-    metric = flip_rate(orders)
-    return measured(metric) if metric.n else Cell("–", "not asked in both orders")
+def _flips(counts: LabelCounts) -> Cell:
+    metric = flip_rate(counts.orders.elements())
+    return measured(metric) if metric.n else Cell(NONE, "not asked in both orders")
 
 
-def _routing(arms: Mapping[str, tuple[Label, ...]]) -> tuple[str, ...]:
-    parts = []
-    for arm, found in arms.items():
-        ruled = sum(label.basis is Basis.VERIFIER for label in found)
-        calls = sum(len(label.evidence.judgements) for label in found)
-        parts.append(
-            f"{arm}: {count(len(found))} labels, {percent(ruled / len(found))} decided by the rule verifier, "
-            f"{calls / len(found):.2f} preference calls per label."
-        )
-    return tuple(parts)
+def _routing(arm: str, found: Mapping[Basis, LabelCounts]) -> str:
+    n, calls = sum(counts.n for counts in found.values()), sum(counts.calls for counts in found.values())
+    ruled = found[Basis.VERIFIER].n if Basis.VERIFIER in found else 0
+    return (
+        f"{arm}: {count(n)} labels, {percent(ruled / n)} decided by the rule verifier, {calls / n:.2f} preference "
+        "calls per label."
+    )
 
 
 def red_team(run: RunData) -> Section:
@@ -266,7 +247,7 @@ def _median(values: tuple[float, ...]) -> str:
 
 def _higher(scored: list[Any]) -> str:
     compared = [row for row in scored if row.start_reward is not None]
-    return percent(sum(row.reward > row.start_reward for row in compared) / len(compared)) if compared else "–"
+    return percent(sum(row.reward > row.start_reward for row in compared) / len(compared)) if compared else NONE
 
 
 def ppo(run: RunData) -> Section:
@@ -314,7 +295,7 @@ def _steps_table(arm: str, data: ArmData) -> Table:
 
 def _short(value: Any) -> str:
     found = number(value)
-    return "–" if found is None else count(found) if found == int(found) and abs(found) < 1e9 else f"{found:.4g}"
+    return NONE if found is None else count(found) if found == int(found) and abs(found) < 1e9 else f"{found:.4g}"
 
 
 def _summaries(run: RunData) -> tuple[Table, ...]:
