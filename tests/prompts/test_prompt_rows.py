@@ -61,6 +61,31 @@ def test_usual_names_are_found_whatever_their_case(tmp_path: Path) -> None:
     assert (prompt.question, prompt.reference) == ("Why?", "so")
 
 
+def test_arcs_labelled_choices_and_its_answer_key_are_found(tmp_path: Path) -> None:
+    row = {"question": "Which?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}
+    prompt = _prompt(tmp_path, row)
+    assert (prompt.choices, prompt.reference, prompt.task) == (("x", "y"), "B", Task.CHOICE)
+
+
+def test_columns_named_with_letters_are_choices(tmp_path: Path) -> None:
+    prompt = _prompt(tmp_path, {"Question": "Which?", "A": "x", "B": "y", "C": "z", "Answer": "C", "E": "not one"})
+    assert (prompt.choices, prompt.reference) == (("x", "y", "z"), "C")
+
+
+def test_an_index_that_is_a_number_stays_an_index_beside_numeric_choices(tmp_path: Path) -> None:
+    assert _prompt(tmp_path, {"prompt": "1 + 1?", "choices": ["1", "2", "3"], "answer": 1}).reference == "B"
+
+
+def test_one_question_with_its_options_in_another_order_is_one_question_and_with_other_options_is_not(
+    tmp_path: Path,
+) -> None:
+    first, turned, other = _drafts(
+        tmp_path,
+        *({"prompt": "Which is true?", "choices": choices} for choices in (["x", "y"], ["y", "x"], ["x", "z"])),
+    )
+    assert first.text_key == turned.text_key != other.text_key
+
+
 def test_alpacas_input_follows_its_instruction(tmp_path: Path) -> None:
     assert (
         _prompt(tmp_path, {"instruction": "Shorten.", "input": "A long text."}).question == "Shorten.\n\nA long text."
@@ -92,6 +117,14 @@ def test_several_columns_for_one_text_are_refused(tmp_path: Path) -> None:
 def test_a_gsm8k_solution_gives_what_follows_its_four_signs(tmp_path: Path) -> None:
     prompt = _prompt(tmp_path, {"question": "How many?", "answer": "3 * 400 = <<3*400=1200>>1200\n#### 1,200 "})
     assert (prompt.reference, prompt.task) == ("1,200", Task.MATH)
+
+
+def test_the_last_of_several_marked_answers_counts(tmp_path: Path) -> None:
+    assert _prompt(tmp_path, {"question": "How many?", "answer": "#### 3\nNo:\n#### 4"}).reference == "4"
+
+
+def test_the_reference_of_an_open_prompt_stays_whole(tmp_path: Path) -> None:
+    assert _prompt(tmp_path, {"prompt": "Why?", "task": "open", "answer": "So.\n#### 4"}).reference == "So.\n#### 4"
 
 
 def test_a_boxed_solution_gives_the_content_of_its_last_box(tmp_path: Path) -> None:
@@ -145,6 +178,13 @@ def test_what_the_source_sets_applies_to_rows_that_do_not_say(tmp_path: Path) ->
     assert (first.prompt.task, first.prompt.category, first.prompt.lang) == (Task.OPEN, "own", "de")
     assert (second.prompt.task, second.prompt.category, second.prompt.lang) == (Task.RED_TEAM, "set", "fr")
     assert (first.prompt.split, second.prompt.split) == (Split.TRAIN, Split.EVALUATION)
+
+
+def test_the_split_of_a_folder_stands_above_the_one_that_the_source_sets(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "a"}')
+    found = drafts(PromptSource(path=str(tmp_path), split=Split.TRAIN))
+    assert [draft.prompt.split for draft in found] == [Split.EVALUATION, Split.TRAIN]
 
 
 def test_chinese_is_recognised(tmp_path: Path) -> None:
@@ -205,7 +245,7 @@ def test_problems_of_several_rows_come_together(tmp_path: Path) -> None:
 
 def test_texts_that_differ_in_case_width_spacing_and_punctuation_are_the_same_question() -> None:
     def key(text: str) -> str:
-        return text_key((Message("system", text), Message("user", text)))
+        return text_key((Message("system", repr(text)), Message("user", text)))
 
     assert key("Ｗhat  is 3 + 4 ?") == key("what is 3 + 4")
     assert key("天空是蓝色的吗？") == key("天空是蓝色的吗")
