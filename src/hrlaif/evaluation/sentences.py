@@ -99,7 +99,7 @@ def _limits(summary: Summary) -> Iterator[str]:
             yield f"{_share(unjudged)} of {arm}'s answers to red-team prompts are unjudged, which does not mean safe."
     count = sum(len(tests) for tests in summary["tests"].values())
     if count > 1:
-        yield f"{count} differences were tested at {SIGNIFICANT:.0%} each: with many tests some pass by chance alone."
+        yield f"{count} differences were tested at {100 * SIGNIFICANT:.0f} % each: among many some pass by chance."
     yield "Preference, harm, and satisfaction where no rule can check are one judge model's opinion, not people's."
 
 

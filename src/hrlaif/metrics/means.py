@@ -59,10 +59,12 @@ def paired_difference(
 def _expanded_percentile(sums: Sequence[float], counts: Sequence[int], seed: int) -> tuple[float, float]:
     k = len(sums)
     draw = random.Random(seed)
-    means = []
-    for _ in range(RESAMPLES):
-        picks = draw.choices(range(k), k=k)
-        means.append(sum(map(sums.__getitem__, picks)) / sum(map(counts.__getitem__, picks)))
+    if set(counts) == {1}:
+        means = [sum(draw.choices(sums, k=k)) / k for _ in range(RESAMPLES)]
+    else:
+        clusters = list(zip(sums, counts, strict=True))
+        picked = (zip(*draw.choices(clusters, k=k), strict=True) for _ in range(RESAMPLES))
+        means = [sum(total) / sum(count) for total, count in picked]
     means.sort()
     level = NormalDist().cdf(-_student_975(k - 1) * math.sqrt(k / (k - 1)))
     return _quantile(means, level), _quantile(means, 1 - level)
