@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 GRAM = 5
-BINS = 32
-ROWS = 4  # bins per band: 8 bands of 4 find a pair of similarity 0.8 with probability 0.98
+BINS = 36
+ROWS = 3  # bins per band: 12 bands of 3 find a pair of similarity 0.8 with probability 0.9998
 THRESHOLD = 0.8
 PER_BUCKET = 16  # texts compared per bucket, so that a crowd of half-similar texts cannot make the time quadratic
 _BYTES = 4  # per character in UTF-32
