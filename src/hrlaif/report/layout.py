@@ -64,7 +64,6 @@ class Curves:
 
     lines: Mapping[str, tuple[tuple[float, float], ...]]
     axis: str
-    reference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

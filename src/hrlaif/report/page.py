@@ -20,6 +20,11 @@ from hrlaif.report.layout import Panel, Section
 from hrlaif.report.reward_model import reward_model
 from hrlaif.report.wording import tidy
 
+try:
+    from hrlaif.report import figures
+except ModuleNotFoundError:  # matplotlib comes with the extra `report`; the tables need none
+    figures = None  # type: ignore[assignment]
+
 WITHOUT_FIGURES = (
     "This report has no figures, because matplotlib is not installed. Every number is in the tables. For the figures: "
     "pip install 'hrlaif[report]', then `hrlaif report` on this run again."
@@ -85,9 +90,7 @@ def _with_own_pairs(run: RunData, facts: Mapping[str, object]) -> RunData:
 
 def _draw(sections: tuple[Section, ...]) -> dict[str, tuple[str, bytes]] | None:
     """Every panel as (SVG element, PNG) by name; None without matplotlib."""
-    try:
-        from hrlaif.report import figures
-    except ImportError:
+    if figures is None:
         return None
     drawn = {}
     for panel in (panel for section in sections for figure in section.figures for panel in figure.panels):
