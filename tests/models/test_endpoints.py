@@ -129,14 +129,15 @@ def test_an_endpoint_that_waits_leaves_its_calls_to_the_others() -> None:
     asyncio.run(scenario())
 
 
-def test_a_failure_for_all_reaches_every_call_that_waits() -> None:
+def test_a_failure_for_all_reaches_every_call_that_waits_or_rests() -> None:
     async def scenario() -> None:
         one = endpoint(in_flight=1)
         calls = CallQueue([one])
         await calls.acquire(1)
         waiting = [asyncio.ensure_future(calls.acquire(1)) for _ in range(3)]
+        waiting.append(asyncio.ensure_future(calls.rest(1000.0)))
         await settle()
         calls.fail_all(ValueError("over"))
-        assert [str(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] == ["over"] * 3
+        assert [str(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] == ["over"] * 4
 
     asyncio.run(scenario())

@@ -68,6 +68,8 @@ def test_accounts_add_up_by_purpose_and_count_what_was_really_paid(tmp_path: Pat
         assert ledger.totals("nothing") == Cost()
         assert ledger.totals().calls == 3
         assert ledger.paid_usd == pytest.approx(0.00375)
+    with Ledger(tmp_path / "calls.sqlite") as ledger:
+        assert ledger.paid_usd == pytest.approx(0.00375)
 
 
 def test_the_first_reply_to_a_request_stays(tmp_path: Path) -> None:
@@ -147,3 +149,11 @@ def test_a_full_disk_stops_the_call_that_could_not_be_recorded(tmp_path: Path) -
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         put(ledger, b"with space again")
         assert [ledger.get(key) is None for key in (b"before", b"after", b"with space again")] == [False, True, False]
+
+
+def test_a_record_that_cannot_be_stored_fails_alone(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "calls.sqlite") as ledger:
+        with pytest.raises(UnicodeEncodeError):
+            put(ledger, b"1", purpose="\ud800")
+        put(ledger, b"2")
+        assert ledger.totals().calls == 1

@@ -71,6 +71,10 @@ def test_a_reply_is_priced_with_the_tokens_that_the_endpoint_counted() -> None:
     assert reply.cost == Cost(1, 1000, 100, pytest.approx(0.003))
 
 
+def test_a_model_name_that_no_utf8_can_hold_is_made_writable() -> None:
+    assert parsed({**completion("A"), "model": "m\ud800"}).model == "m?"
+
+
 def test_tokens_are_guessed_from_sizes_where_the_endpoint_does_not_count() -> None:
     body = completion("12345678")
     del body["usage"]

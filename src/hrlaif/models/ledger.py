@@ -68,6 +68,7 @@ class Ledger:
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._decompress = zstandard.ZstdDecompressor().decompress
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = self._connect()
@@ -88,7 +89,9 @@ class Ledger:
         if row is None:
             return None
         try:
-            text, finish, top_logprobs = json.loads(zstandard.decompress(row[0]))
+            with self._lock:
+                content = self._decompress(row[0])
+            text, finish, top_logprobs = json.loads(content)
             logprobs = tuple(dict(position) for position in top_logprobs)
             return ChatReply(text, Finish(finish), row[1], logprobs, Cost(1, *row[2:]), cached=True)
         except (zstandard.ZstdError, ValueError, TypeError) as error:
@@ -152,12 +155,12 @@ class Ledger:
         """The writer thread: take all that is waiting, commit it at once, wake the calls that wait for it."""
         db = None
         while entries := self._next_group():
-            error: DataError | None = None
+            error: Exception | None = None
             try:
                 with self._explained():
                     db = db or self._connect()
                     self._commit(db, entries)
-            except DataError as problem:
+            except Exception as problem:  # whatever it is, the calls must not wait for ever
                 error = problem
             _wake(entries, error)
         if db is not None:
@@ -193,8 +196,8 @@ class Ledger:
                 db.execute(_ACCOUNT, (purpose, cost.calls, cost.prompt_tokens, cost.completion_tokens, cost.usd))
             (paid_usd,) = db.execute("SELECT sum(usd) FROM accounts").fetchone()
             db.execute("COMMIT")
-        except sqlite3.Error:
-            with contextlib.suppress(sqlite3.Error):
+        except Exception:
+            with contextlib.suppress(sqlite3.Error):  # a full disk has ended the transaction already
                 db.execute("ROLLBACK")
             raise
         self._paid_usd = paid_usd
@@ -224,7 +227,7 @@ def _encoded(reply: ChatReply) -> bytes:
     return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
 
 
-def _wake(entries: list[_Entry], error: DataError | None) -> None:
+def _wake(entries: list[_Entry], error: Exception | None) -> None:
     """Tell the waiting calls, each in its own event loop, with one wake-up per loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for entry in entries:
@@ -234,7 +237,7 @@ def _wake(entries: list[_Entry], error: DataError | None) -> None:
             loop.call_soon_threadsafe(_settle, futures, error)
 
 
-def _settle(futures: list[asyncio.Future[None]], error: DataError | None) -> None:
+def _settle(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
     for future in futures:
         if future.done():
             continue

@@ -140,7 +140,7 @@ def parse_reply(raw: bytes, sent: bytes, endpoint: EndpointSection) -> ChatReply
         return ChatReply(
             text=text,
             finish=_FINISH.get(choice.get("finish_reason") or "stop", Finish.STOP),
-            model=str(body.get("model") or endpoint.model),
+            model=str(body.get("model") or endpoint.model).encode("utf-8", "replace").decode(),
             top_logprobs=_top_logprobs(choice.get("logprobs")),
             cost=price(prompt_tokens, int(completion_tokens), endpoint),
         )
