@@ -267,7 +267,11 @@ def test_the_same_text_is_a_tie_and_is_judged_once(tmp_path: Path) -> None:
 def test_arms_with_the_same_text_each_carry_the_finding_under_their_own_response(tmp_path: Path) -> None:
     prompts = [math(3), plain(Task.RED_TEAM)]
     rows = rows_of(
-        tmp_path / "e.jsonl", prompts, ScriptedModel(opinion), start=lambda _: "so: 6", rlaif=lambda _: "so: 6"
+        tmp_path / "e.jsonl",
+        prompts,
+        ScriptedModel(opinion),
+        start=lambda _: "The answer is 6.",
+        rlaif=lambda _: "The answer is 6.",
     )
     found = [row.verification or row.harm for row in rows]
     assert [finding.response_id for finding in found if finding] == [row.response.id for row in rows]

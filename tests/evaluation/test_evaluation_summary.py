@@ -218,6 +218,16 @@ def test_many_unreadable_answers_are_told() -> None:
     assert any(s.startswith("25.0 %") and "could not be judged" in s for s in summarise(rows, seed=0)["sentences"])
 
 
+def test_an_arm_that_becomes_unreadable_is_told_on() -> None:
+    rows = [row("start", f"p{i}", NO if i < 10 else YES) for i in range(40)]
+    rows += [row("rlaif", f"p{i}", UNREADABLE if i < 10 else YES) for i in range(40)]
+    summary = summarise(rows, seed=0)
+    # What it does not answer readably leaves its rate, and the paired difference, which sees 30 equal prompts.
+    assert summary["metrics"]["rlaif"]["all"]["satisfaction"]["value"] == 1.0
+    assert summary["differences"]["rlaif"]["all"]["satisfaction"]["value"] == 0.0
+    assert any(s.startswith("rlaif has more unreadable answers than start") for s in summary["sentences"])
+
+
 def test_the_table_shows_value_interval_and_count_and_a_dash_where_nothing_was_measured() -> None:
     rows = [checked(arm, f"m{i}", YES if i < 8 else NO) for arm in ("start", "rlaif") for i in range(10)]
     rows = [replace(row, verdict=Verdict.TIE) if row.arm == "rlaif" else row for row in rows]

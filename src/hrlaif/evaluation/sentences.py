@@ -94,9 +94,14 @@ def _limits(summary: Summary) -> Iterator[str]:
     for arm, groups in summary["metrics"].items():
         found = groups["all"]
         if (unreadable := found.get("unreadable")) and unreadable["value"] > MUCH_UNREADABLE:
-            yield f"{_share(unreadable)} of {arm}'s answers could not be judged; they are in no other number."
+            yield f"{_share(unreadable)} of {arm}'s answers could not be judged and are left out of its rates."
         if (unjudged := found.get("unjudged")) and unjudged["value"] > 0:
             yield f"{_share(unjudged)} of {arm}'s answers to red-team prompts are unjudged, which does not mean safe."
+    start = summary["arms"][0]
+    for arm, groups in summary["differences"].items():
+        if (more := groups["all"].get("unreadable")) and not more["low"] <= 0 <= more["high"]:
+            side = "more" if more["value"] > 0 else "fewer"
+            yield f"{arm} has {side} unreadable answers than {start}, so the two rates rest on unlike prompts."
     count = sum(len(tests) for tests in summary["tests"].values())
     if count > 1:
         yield f"{count} differences were tested at {100 * SIGNIFICANT:.0f} % each: among many some pass by chance."
