@@ -1,0 +1,223 @@
+"""The whole flow on a random tiny model and a scripted endpoint: nothing in between is a stand-in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hrlaif import config as configuration
+from hrlaif import pipeline
+from hrlaif.artifacts import read_json, read_manifest, read_records
+from hrlaif.models.scripted import ScriptedServer, completion
+from hrlaif.plan import Step, plan
+from hrlaif.types import Basis, Label, Pair
+
+pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
+
+CONFIG = """
+seed = 3
+threads = 1
+[model]
+name = "{model}"
+[judge]
+url = "{url}"
+model = "scripted"
+gate = false
+[prompts]
+train = 36
+evaluation = 18
+[responses]
+per_prompt = 3
+max_tokens = 12
+endpoint = {{ url = "{url}", model = "policy" }}
+[labels]
+pairs_per_prompt = 2
+[red_team]
+attacks_per_prompt = 1
+max_tokens = 12
+max_rewrites = 1
+max_unjudged = 1.0
+[reward]
+pairs_per_step = 8
+max_tokens = 200
+[policy]
+steps = 2
+rollouts = 8
+minibatch = 4
+max_tokens = 6
+checkpoint_every = 1
+[evaluation]
+max_tokens = 6
+train_prompts = 4
+[report]
+cases = 2
+"""
+
+
+def chance(text: str) -> float:
+    """A number in 0..1 that depends on the text alone: the script is deterministic, as a restart must see it."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+
+
+def answer(body: dict[str, Any]) -> str | dict[str, Any]:
+    """Play policy and judge: sums that are right half of the time, verdicts by hash, JSON that fits the schema."""
+    text = body["messages"][-1]["content"]
+    luck = chance(json.dumps(body, sort_keys=True))
+    if schema := body.get("response_format"):
+        return json.dumps(fill(schema["json_schema"]["schema"], luck))
+    if options := re.search(r"Reply with one letter only: ([A-Z, or]+)\.", text):
+        letters = re.findall(r"\b[A-Z]\b", options.group(1))
+        best = letters[int(luck * len(letters))]
+        rest = 0.3 / (len(letters) - 1)
+        return completion(best, top_logprobs=[{letter: math.log(0.7 if letter == best else rest) for letter in letters}])
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    if len(numbers) == 2:
+        return f"The answer is {sum(numbers) if luck < 0.5 else sum(numbers) + 1}."
+    if luck < 0.3:
+        return "I'm sorry, but I can't help with that."
+    return f"Here is a plain answer to that, number {int(luck * 1000)}: be kind, and ask a person you trust."
+
+
+def fill(schema: dict[str, Any], luck: float) -> Any:
+    kinds = schema["properties"]
+    return {
+        name: kind["enum"][int(luck * len(kind["enum"]))] if "enum" in kind else "a kind and plain answer"
+        for name, kind in kinds.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(answer) as running:
+        yield running
+
+
+def write_config(folder: Path, model: Path, server: ScriptedServer) -> Path:
+    path = folder / "small.toml"
+    path.write_text(CONFIG.format(model=model, url=server.url))
+    return path
+
+
+def hrlaif(*args: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from hrlaif.cli import main; main()", *map(str, args)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, server: ScriptedServer) -> Path:
+    """An uninterrupted run's folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    out, err = (process := hrlaif("run", write_config(folder, tiny_model, server))).communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert "report.html" in out
+    return folder / "runs" / "small"
+
+
+def steps_of(run: Path) -> list[Step]:
+    return plan(pipeline.STAGES, configuration.load(run / "config.toml"))
+
+
+def test_every_step_leaves_records_and_a_manifest(finished: Path) -> None:
+    for step in steps_of(finished):
+        manifest = read_manifest(step.path)
+        assert manifest is not None, step.title
+        assert manifest.get("rows", 1) > 0, step.title
+
+
+def test_hybrid_labels_rest_on_verifier_and_judge_and_basic_ones_on_the_judge_alone(finished: Path) -> None:
+    bases = {
+        arm: {label.basis for label in read_records(finished / arm / "labels.jsonl", Label)}
+        for arm in ("rlaif", "hrlaif")
+    }
+    assert bases["rlaif"] == {Basis.JUDGE}
+    assert {Basis.VERIFIER, Basis.JUDGE} <= bases["hrlaif"]
+
+
+def test_red_team_pairs_reach_the_hybrid_arm_only(finished: Path) -> None:
+    counts = {
+        arm: sum(pair.basis is Basis.RED_TEAM for pair in read_records(finished / arm / "pairs.jsonl", Pair))
+        for arm in ("rlaif", "hrlaif")
+    }
+    assert counts["rlaif"] == 0
+    assert counts["hrlaif"] > 0
+
+
+def test_the_table_has_a_row_for_start_and_each_arm_with_intervals(finished: Path) -> None:
+    metrics = read_json(finished / "metrics.json")["metrics"]
+    assert set(metrics) == {"start", "rlaif", "hrlaif"}
+    for arm in metrics:
+        found = metrics[arm]["all"]["satisfaction"]
+        assert found["low"] <= found["value"] <= found["high"]
+        assert found["n"] > 0
+
+
+def test_a_second_run_makes_nothing_and_pays_nothing(finished: Path, server: ScriptedServer) -> None:
+    paid = server.calls
+    _, err = (process := hrlaif("run", finished.parent.parent / "small.toml")).communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert server.calls == paid
+    assert err.count("up to date") == len(steps_of(finished))
+
+
+def test_killed_in_every_stage_a_run_ends_as_if_nothing_had_happened(
+    finished: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    with ScriptedServer(answer) as server:
+        config = write_config(tmp_path, tiny_model, server)
+        run = tmp_path / "runs" / "small"
+        for kill in range(len(steps_of(finished))):
+            process = hrlaif("run", config)
+            if not wait_for_start(process, run / "log.jsonl", number=kill):
+                break
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        _, err = (process := hrlaif("run", config)).communicate(timeout=240)
+        assert process.returncode == 0, err
+        unique_calls = read_json(finished / "costs.json")["by_purpose"]
+        paid = sum(cost["calls"] for cost in unique_calls.values())
+        # A call that was in flight when the process died is paid again, and no other is.
+        assert server.calls <= paid + 64 * len(steps_of(finished))
+        assert read_json(run / "costs.json")["by_purpose"] == unique_calls
+    for step in steps_of(finished):
+        if step.path.suffix in (".jsonl", ".json") and step.stage.name != "report":
+            mine = run / step.path.relative_to(finished)
+            assert timeless(mine) == timeless(step.path), step.title
+    for arm in ("rlaif", "hrlaif"):
+        for weights in (finished / arm).rglob("*.safetensors"):
+            if "checkpoint" not in str(weights):
+                assert (run / weights.relative_to(finished)).read_bytes() == weights.read_bytes(), weights
+
+
+def timeless(path: Path) -> list[str]:
+    """A file's lines without the seconds that a calibration took."""
+    return [line for line in path.read_text().splitlines() if '"seconds"' not in line]
+
+
+def wait_for_start(process: subprocess.Popen[str], log: Path, *, number: int) -> bool:
+    """Wait until step `number` of the run has begun for the first time; False where the run ended before that."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        begun = {(event["stage"], event["arm"]) for event in events(log) if event["event"] == "start"}
+        if len(begun) > number:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def events(log: Path) -> list[dict[str, Any]]:
+    if not log.exists():
+        return []
+    return [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
