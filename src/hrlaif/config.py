@@ -7,6 +7,7 @@ names the environment variable that holds them.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +25,11 @@ else:
     import tomli as tomllib
 
 BUNDLED = "bundled"
+# pydantic's words for a reader of TOML.
+_PLAIN = {"tuple_type": "must be a list", "model_type": "must be a section", "dict_type": "must be a section"}
 PROMPT_FIELDS = ("id", "prompt", "messages", "category", "task", "reference", "choices", "lang", "split", "hazard")
 Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -34,13 +38,13 @@ NonNegative = Annotated[float, Field(ge=0)]
 class Section(BaseModel):
     """Base of all sections: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSection(Section):
     """The starting policy: `bundled`, a folder, or a hub name that transformers loads."""
 
-    name: str = BUNDLED
+    name: Annotated[str, Field(min_length=1)] = BUNDLED
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
@@ -63,17 +67,29 @@ class EndpointSection(Section):
     @field_validator("url")
     @classmethod
     def _plain_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError(f"{url!r} is not an http(s) address such as http://127.0.0.1:8000/v1")
-        if parts.username or parts.password or parts.query:
+        # First, because the other messages show the url.
+        if set(url) & set("@?#"):
             raise ValueError("holds credentials or a query; put the key into an environment variable instead")
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0):
+            raise ValueError(f"{url!r} is not an http(s) address such as http://127.0.0.1:8000/v1")
         return url.rstrip("/")
+
+    @field_validator("key_env")
+    @classmethod
+    def _variable_name(cls, key_env: str) -> str:
+        if key_env and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key_env):
+            raise ValueError(
+                "must be the name of an environment variable; a key itself never stands in a configuration"
+            )
+        return key_env
 
     @model_validator(mode="after")
     def _model_is_named(self) -> EndpointSection:
         if self.url and not self.model:
             raise ValueError("has a url but no model; name the model that the endpoint serves")
+        if self.model and not self.url:
+            raise ValueError(f"names the model {self.model!r} but no url; set the url of the endpoint that serves it")
         return self
 
 
@@ -134,7 +150,7 @@ class ResponsesSection(Section):
 
     per_prompt: Annotated[int, Field(ge=2)] = 4
     temperature: NonNegative = 1.0
-    top_p: Share = 1.0
+    top_p: PositiveShare = 1.0
     max_tokens: Count = 256
     endpoint: EndpointSection = EndpointSection()
 
@@ -186,9 +202,14 @@ class PairsSection(Section):
 
 
 class LoraSection(Section):
-    """Low-rank adapters; `rank` 0 trains all weights."""
+    """Low-rank adapters; `rank` 0 trains all weights.
+
+    `layers` is how many layers, counted from the top, get an adapter (0: all). With fewer, PPO computes the layers
+    below once per response for policy, critic, reference and reward model together.
+    """
 
     rank: Annotated[int, Field(ge=0)] = 16
+    layers: Annotated[int, Field(ge=0)] = 0
     alpha: Positive = 32.0
     dropout: Share = 0.0
 
@@ -214,9 +235,10 @@ class RewardSection(Section):
 class PolicySection(Section):
     """PPO. Lengths in tokens, KL in nats; see docs/method.md for the formulas.
 
-    Scores are clipped to `score_clip`, then normalised. `stop_kl` (nats per token) ends a step's updates once the policy
-    has moved that far from the one that made the rollouts; 0 never does. `kl_target_nats` above 0 adapts `kl_weight` to
-    hold that KL per response. `batch_tokens` is how many tokens are in memory at once (0: chosen for the device).
+    Scores are clipped to `score_clip`, then normalised. `stop_kl` (nats per token) ends a step's updates once the
+    policy has moved that far from the one that made the rollouts; 0 never does. `kl_target_nats` above 0 adapts
+    `kl_weight` to hold that KL per response. `batch_tokens` is how many tokens are in memory at once (0: chosen for
+    the device).
     """
 
     lora: LoraSection = LoraSection()
@@ -249,7 +271,7 @@ class EvaluationSection(Section):
     """How arms are compared. `train_prompts` adds answers to that many training prompts for the reward figures."""
 
     temperature: NonNegative = 0.0
-    top_p: Share = 1.0
+    top_p: PositiveShare = 1.0
     max_tokens: Count = 256
     train_prompts: Annotated[int, Field(ge=0)] = 64
     judge: EndpointSection | None = None
@@ -358,9 +380,10 @@ def _describe(problem: Any) -> str:
         close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
         hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     seen = problem.get("input")
-    shown = "" if isinstance(seen, dict) or problem["type"] == "value_error" else f" (seen: {seen!r})"
+    # What a validator of ours rejects may be a key in the wrong place: its message shows what can be shown.
+    shown = "" if isinstance(seen, dict) or problem["type"] == "value_error" else f" (seen: {repr(seen)[:80]})"
     return f"{key}: {message}{shown}" if key else message + shown
 
 
@@ -379,11 +402,11 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
     """Paths resolved against the configuration's folder, so that a run folder's copy works from anywhere."""
 
     def resolve(path: str) -> str:
-        return path if path == BUNDLED or not path else str((folder / path).resolve())
+        return path if path in ("", BUNDLED) else str((folder / Path(path).expanduser()).resolve())
 
     sources = tuple(source.model_copy(update={"path": resolve(source.path)}) for source in config.prompts.sources)
     model = config.model
-    if (folder / model.name).is_dir():
+    if (folder / Path(model.name).expanduser()).is_dir():
         model = model.model_copy(update={"name": resolve(model.name)})
     name = config.name if "name" in config.model_fields_set else stem
     return config.model_copy(

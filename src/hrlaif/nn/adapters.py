@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, s
         r=section.rank,
         lora_alpha=section.alpha,
         lora_dropout=section.dropout,
-        target_modules="all-linear",
+        **_targets(backbone, section.layers),
         task_type=TaskType.SEQ_CLS if scorer else TaskType.CAUSAL_LM,
         modules_to_save=["score"] if scorer else None,
     )
@@ -42,6 +43,26 @@ def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, s
     if scorer:
         backbone.inner.score.float()
     return backbone
+
+
+def _targets(backbone: Backbone, layers: int) -> dict[str, Any]:
+    """PEFT's options for adapters on all linear maps of the last `layers` layers, or of all (0)."""
+    count = int(backbone.inner.config.get_text_config().num_hidden_layers)
+    if not 0 < layers < count:
+        return {"target_modules": "all-linear"}
+    # PEFT takes layer numbers only beside a list of names.
+    linear = [name for name, module in backbone.trunk.named_modules() if isinstance(module, torch.nn.Linear)]
+    names = sorted({name.rsplit(".", 1)[-1] for name in linear if name.startswith("layers.")})
+    return {"target_modules": names, "layers_to_transform": list(range(count - layers, count))}
+
+
+def untouched_layers(backbone: Backbone) -> int:
+    """How many layers, counted from the bottom, no adapter touches: what they compute never changes."""
+    if not hasattr(backbone.model, "peft_config"):
+        return 0
+    adapted = [name for name, _ in backbone.trunk.named_parameters() if "lora_" in name]
+    numbers = [int(found.group(1)) for name in adapted if (found := re.match(r"layers\.(\d+)\.", name))]
+    return min(numbers) if len(numbers) == len(adapted) and numbers else 0
 
 
 def attach_reward(backbone: Backbone, folder: Path) -> torch.nn.Linear:

@@ -15,6 +15,7 @@ import transformers
 from hrlaif.errors import ConfigError, ModelError
 from hrlaif.nn.batches import Batch, collate
 from hrlaif.nn.chat import Chat, Conversation
+from hrlaif.nn.forward import logits
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,12 +35,16 @@ class Placement:
 
 @dataclass(slots=True)
 class Backbone:
-    """A loaded model with its chat rendering. `base` is the name or folder that adapters are trained on."""
+    """A loaded model with its chat rendering. `base` is the name or folder that adapters are trained on.
+
+    `first_layer` is where passes that are given lower states begin.
+    """
 
     model: Any
     chat: Chat
     base: str
     place: Placement
+    first_layer: int = 0
 
     @property
     def trunk(self) -> Any:
@@ -58,13 +63,15 @@ class Backbone:
         kinds = getattr(self.inner.config.get_text_config(), "layer_types", None) or ["full_attention"]
         return set(kinds) == {"full_attention"}
 
-    def batch(self, conversations: Sequence[Conversation]) -> Batch:
-        """Conversations laid out for this model."""
+    def batch(self, conversations: Sequence[Conversation], lower: Sequence[torch.Tensor] | None = None) -> Batch:
+        """Conversations laid out for this model; `lower` is what its `first_layer` lower layers made of each."""
         return collate(
             conversations,
             pad_id=self.chat.pad_id,
             device=self.place.device,
             share_opening=self.shares_openings,
+            lower=lower,
+            first_layer=self.first_layer,
         )
 
     @property
@@ -98,6 +105,7 @@ def placement(device: str, dtype: str) -> Placement:
 def load_causal(base: str, place: Placement) -> Backbone:
     """A causal language model in evaluation mode (dropout off), weights frozen."""
     model = _load(transformers.AutoModelForCausalLM, base, place)
+    _check_head(model, base)
     chat = load_chat(base, eos=getattr(model.generation_config, "eos_token_id", None))
     return Backbone(model, chat, base, place)
 
@@ -178,6 +186,19 @@ def _load(kind: Any, base: str, place: Placement, **options: Any) -> Any:
         ) from error
     model.requires_grad_(False)
     return model.to(place.device).eval()
+
+
+@torch.no_grad()
+def _check_head(model: Any, base: str) -> None:
+    """Our head on the trunk's states must be the model's own logits: architectures differ in what they do there."""
+    tokens_BT = torch.arange(3, device=model.device)[None]
+    own_BTV = model(input_ids=tokens_BT).logits.float()
+    ours_BTV = logits(model, model.base_model(input_ids=tokens_BT).last_hidden_state)
+    if not torch.allclose(own_BTV, ours_BTV, rtol=1e-2, atol=1e-2):
+        raise ModelError(
+            f"{base}: an architecture ({type(model).__name__}) that computes its logits in a way hrlaif does not know. "
+            "Use another model."
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -24,6 +24,8 @@ class Batch:
         prompt_width: Columns of `tokens_BT` that hold prompts; responses begin there in every row.
         response_BT: The response columns of `tokens_BT`.
         is_response_BT: True on response tokens, columns as in `response_BT`.
+        opening_TH, lower_BTH: What the first `first_layer` layers make of `opening_T` and `tokens_BT`; None where all
+            layers are to run.
     """
 
     opening_T: torch.Tensor
@@ -32,25 +34,40 @@ class Batch:
     prompt_width: int
     response_BT: torch.Tensor
     is_response_BT: torch.Tensor
+    opening_TH: torch.Tensor | None = None
+    lower_BTH: torch.Tensor | None = None
+    first_layer: int = 0
 
 
 def collate(
-    conversations: Sequence[Conversation], *, pad_id: int, device: torch.device, share_opening: bool = True
+    conversations: Sequence[Conversation],
+    *,
+    pad_id: int,
+    device: torch.device,
+    share_opening: bool = True,
+    lower: Sequence[torch.Tensor] | None = None,
+    first_layer: int = 0,
 ) -> Batch:
-    """Lay conversations out as one batch; each needs at least one prompt and one response token."""
-    prompts = [list(conversation.prompt) for conversation in conversations]
+    """Lay conversations out as one batch; each needs at least one prompt and one response token.
+
+    `lower` holds the output `TH` of the layers below `first_layer` for each conversation; what is longer than the
+    conversation is not used.
+    """
+    prompts = [conversation.prompt for conversation in conversations]
     opening = common_opening(prompts) if share_opening else []
-    rests = [prompt[len(opening) :] for prompt in prompts]
-    prompt_width = max(len(rest) for rest in rests)
-    response_width = max(len(conversation.response) for conversation in conversations)
-    rows, real = [], []
-    for rest, conversation in zip(rests, conversations, strict=True):
-        left = prompt_width - len(rest)
-        right = response_width - len(conversation.response)
-        rows.append([pad_id] * left + rest + list(conversation.response) + [pad_id] * right)
-        real.append([False] * left + [True] * (len(rest) + len(conversation.response)) + [False] * right)
-    is_real_BT = torch.tensor(real, device=device)
-    tokens_BT = torch.tensor(rows, device=device)
+    prompt_width = max(len(prompt) for prompt in prompts) - len(opening)
+    width = prompt_width + max(len(conversation.response) for conversation in conversations)
+    tokens_BT = torch.full((len(conversations), width), pad_id)
+    is_real_BT = torch.zeros(len(conversations), width, dtype=torch.bool)
+    lower_BTH = lower[0].new_zeros(len(conversations), width, lower[0].shape[1]) if lower else None
+    for row, conversation in enumerate(conversations):
+        rest = (*conversation.prompt[len(opening) :], *conversation.response)
+        first = prompt_width - (len(conversation.prompt) - len(opening))
+        tokens_BT[row, first : first + len(rest)] = torch.tensor(rest)
+        is_real_BT[row, first : first + len(rest)] = True
+        if lower and lower_BTH is not None:
+            lower_BTH[row, first : first + len(rest)] = lower[row][len(opening) : len(opening) + len(rest)]
+    tokens_BT, is_real_BT = tokens_BT.to(device), is_real_BT.to(device)
     return Batch(
         opening_T=torch.tensor(opening, dtype=torch.long, device=device),
         tokens_BT=tokens_BT,
@@ -58,6 +75,9 @@ def collate(
         prompt_width=prompt_width,
         response_BT=tokens_BT[:, prompt_width:],
         is_response_BT=is_real_BT[:, prompt_width:],
+        opening_TH=lower[0][: len(opening)] if lower else None,
+        lower_BTH=lower_BTH,
+        first_layer=first_layer,
     )
 
 

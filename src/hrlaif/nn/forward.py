@@ -1,7 +1,9 @@
-"""Hidden states, logits and scores of whole conversations, without computing anything twice or for nothing."""
+"""Hidden states and logits of whole conversations, without computing anything twice or for nothing."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,39 +16,117 @@ def hidden_states(trunk: Any, batch: Batch, *, drop_last: bool = False) -> torch
     """Final hidden states `hidden_BTH` of `batch.tokens_BT`'s columns.
 
     The opening runs once and its keys and values are shared by all rows (gradients add up over them). `drop_last`
-    leaves out the last column, which predicts nothing.
+    leaves out the last column, which predicts nothing. A batch with lower states runs only the layers above them.
     """
+    if batch.lower_BTH is not None:
+        with only_layers(trunk, batch.first_layer, None):
+            return _hidden_states(trunk, batch, drop_last=drop_last)
+    return _hidden_states(trunk, batch, drop_last=drop_last)
+
+
+def _hidden_states(trunk: Any, batch: Batch, *, drop_last: bool) -> torch.Tensor:
     width = batch.tokens_BT.shape[1] - int(drop_last)
-    tokens_BT, is_real_BT = batch.tokens_BT[:, :width], batch.is_real_BT[:, :width]
-    opening = len(batch.opening_T)
-    positions_BT = (is_real_BT.long().cumsum(dim=1) - 1).clamp(min=0) + opening
-    past = None
-    if opening:
-        past = expand_cache(run_opening(trunk, batch.opening_T), len(tokens_BT))
-        is_real_BT = torch.cat([is_real_BT.new_ones(len(tokens_BT), opening), is_real_BT], dim=1)
+    cache = None
+    if len(batch.opening_T):
+        cache = DynamicCache(config=trunk.config)
+        opening_BTH = batch.opening_TH[None] if batch.opening_TH is not None else None
+        _run(trunk, batch.opening_T[None], opening_BTH, cache=cache)
+        expand_cache(cache, len(batch.tokens_BT))
+    lower_BTH = batch.lower_BTH[:, :width] if batch.lower_BTH is not None else None
+    return _run(trunk, batch.tokens_BT[:, :width], lower_BTH, cache=cache, is_real_BT=batch.is_real_BT[:, :width])
+
+
+@torch.no_grad()
+def lower_states(trunk: Any, batch: Batch, layers: int) -> list[torch.Tensor]:
+    """What the first `layers` layers make of each conversation: one `TH` per row, opening included, no padding."""
+    with only_layers(trunk, 0, layers):
+        cache, opening_TH = None, None
+        if len(batch.opening_T):
+            cache = DynamicCache(config=trunk.config)
+            opening_TH = _run(trunk, batch.opening_T[None], None, cache=cache)[0]
+            expand_cache(cache, len(batch.tokens_BT))
+        hidden_BTH = _run(trunk, batch.tokens_BT, None, cache=cache, is_real_BT=batch.is_real_BT)
+    rows = [row_TH[is_real_T] for row_TH, is_real_T in zip(hidden_BTH, batch.is_real_BT, strict=True)]
+    return [torch.cat([opening_TH, row_TH]) if opening_TH is not None else row_TH for row_TH in rows]
+
+
+@torch.no_grad()
+def can_split(trunk: Any, layers: int) -> bool:
+    """True where running `layers` layers and then the others gives what running all gives, tried on a few tokens.
+
+    Some architectures scale or normalise their input in ways that lower states must not go through twice.
+    """
+    if not isinstance(getattr(trunk, "layers", None), torch.nn.ModuleList) or not hasattr(trunk, "norm"):
+        return False
+    tokens_BT = torch.arange(4, device=next(trunk.parameters()).device)[None]
+    whole_BTH = _run(trunk, tokens_BT, None, cache=None)
+    with only_layers(trunk, 0, layers):
+        lower_BTH = _run(trunk, tokens_BT, None, cache=None)
+    with only_layers(trunk, layers, None):
+        split_BTH = _run(trunk, tokens_BT, lower_BTH, cache=None)
+    return torch.allclose(whole_BTH.float(), split_BTH.float(), rtol=1e-3, atol=1e-3)
+
+
+@contextlib.contextmanager
+def only_layers(trunk: Any, first: int, end: int | None) -> Iterator[None]:
+    """Run some of the trunk's layers: up to `end` (without the final norm), or from `first` on lower states."""
+    layers, norm = trunk.layers, trunk.norm
+    trunk.layers = torch.nn.ModuleList(list(layers)[first:end])
+    if end is not None:
+        trunk.norm = torch.nn.Identity()
+    try:
+        yield
+    finally:
+        trunk.layers, trunk.norm = layers, norm
+
+
+def _run(
+    trunk: Any,
+    tokens_BT: torch.Tensor,
+    lower_BTH: torch.Tensor | None,
+    *,
+    cache: DynamicCache | None,
+    is_real_BT: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """One pass of the trunk's present layers over tokens, or over lower states, after what the cache holds."""
+    if is_real_BT is None:
+        is_real_BT = torch.ones_like(tokens_BT, dtype=torch.bool)
+    past = cached_tokens(cache)
+    visible_BT = torch.cat([is_real_BT.new_ones(len(tokens_BT), past), is_real_BT], dim=1)
     out = trunk(
-        input_ids=tokens_BT,
-        attention_mask=None if bool(is_real_BT.all()) else is_real_BT.long(),
-        position_ids=positions_BT,
-        past_key_values=past,
-        use_cache=past is not None,
+        input_ids=tokens_BT if lower_BTH is None else None,
+        inputs_embeds=lower_BTH,
+        # transformers sizes a mask by what the cache holds for layer 0: nothing where lower layers are skipped.
+        attention_mask=visible_BT.long() if lower_BTH is None else causal_mask(visible_BT, past=past),
+        position_ids=(is_real_BT.long().cumsum(dim=1) - 1).clamp(min=0) + past,
+        past_key_values=cache,
+        use_cache=cache is not None,
     )
     hidden_BTH: torch.Tensor = out.last_hidden_state
     return hidden_BTH
 
 
-def run_opening(trunk: Any, opening_T: torch.Tensor) -> DynamicCache:
-    """Keys and values of one sequence of tokens."""
-    cache = DynamicCache(config=trunk.config)
-    trunk(input_ids=opening_T[None], past_key_values=cache, use_cache=True)
-    return cache
+def causal_mask(visible_BK: torch.Tensor, *, past: int) -> torch.Tensor:
+    """`[B, 1, T, K]`, True where query column t may look at key column k: k <= past + t and visible (or itself)."""
+    keys = visible_BK.shape[1]
+    column_K = torch.arange(keys, device=visible_BK.device)
+    query_T1 = column_K[past:, None]
+    mask_BTK = (column_K <= query_T1) & visible_BK[:, None, :]
+    return (mask_BTK | (column_K == query_T1))[:, None]
+
+
+def cached_tokens(cache: DynamicCache | None) -> int:
+    """How many tokens the cache holds, in whichever layers were run."""
+    filled = [layer for layer in cache.layers if layer.is_initialized] if cache is not None else []
+    return int(filled[0].keys.shape[-2]) if filled else 0
 
 
 def expand_cache(cache: DynamicCache, rows: int) -> DynamicCache:
     """The keys and values of one sequence shared by `rows` sequences (views: nothing is copied)."""
     for layer in cache.layers:
-        layer.keys = layer.keys.expand(rows, -1, -1, -1)
-        layer.values = layer.values.expand(rows, -1, -1, -1)
+        if layer.is_initialized:
+            layer.keys = layer.keys.expand(rows, -1, -1, -1)
+            layer.values = layer.values.expand(rows, -1, -1, -1)
     return cache
 
 

@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 from hrlaif.nn.backbone import Backbone
 from hrlaif.nn.batches import common_opening
-from hrlaif.nn.forward import expand_cache, logits, run_opening
+from hrlaif.nn.forward import expand_cache, logits
 from hrlaif.nn.sampling import next_tokens
 
 ValueHead = Callable[[torch.Tensor], torch.Tensor]
@@ -66,7 +66,7 @@ def generate(
             temperature=settings.temperature,
             top_p=settings.top_p,
         )
-        logprobs_B = _logprobs(logits_BV, tokens_B, settings) if settings.keep_logprobs else None
+        logprobs_B = _logprobs(logits_BV, tokens_B, settings.temperature) if settings.keep_logprobs else None
         values_B = value_head(hidden_BH) if value_head is not None else None
         ended_B = torch.isin(tokens_B.cpu(), stop)
         rows.add(state.alive, tokens_B, logprobs_B, values_B, ended_B)
@@ -138,7 +138,9 @@ def _start(backbone: Backbone, prompts: Sequence[Sequence[int]]) -> _State:
     tokens_DT, is_real_DT = tokens_DT.to(device), is_real_DT.to(device)
     positions_DT = (is_real_DT.long().cumsum(dim=1) - 1).clamp(min=0) + len(opening)
     if opening:
-        cache = expand_cache(run_opening(trunk, torch.tensor(opening, device=device)), len(distinct))
+        cache = DynamicCache(config=trunk.config)
+        trunk(input_ids=torch.tensor([opening], device=device), past_key_values=cache, use_cache=True)
+        expand_cache(cache, len(distinct))
         is_real_DT = torch.cat([is_real_DT.new_ones(len(distinct), len(opening)), is_real_DT], dim=1)
     else:
         cache = DynamicCache(config=trunk.config)
@@ -187,15 +189,15 @@ def _advance(backbone: Backbone, state: _State, tokens_B: torch.Tensor, ended_B:
     state.hidden_BH = out.last_hidden_state[:, -1]
 
 
+def _logprobs(logits_BV: torch.Tensor, tokens_B: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities of drawn tokens; those of greedy tokens at temperature 1."""
+    scaled_BV = logits_BV / (temperature or 1.0)
+    return scaled_BV.gather(1, tokens_B[:, None])[:, 0] - torch.logsumexp(scaled_BV, dim=-1)
+
+
 def _uniforms(seeds: Sequence[int], max_tokens: int) -> torch.Tensor:
     rows = [
         torch.rand(max_tokens, generator=torch.Generator().manual_seed(seed % 2**63), dtype=torch.float64)
         for seed in seeds
     ]
     return torch.stack(rows)
-
-
-def _logprobs(logits_BV: torch.Tensor, tokens_B: torch.Tensor, settings: Settings) -> torch.Tensor:
-    scaled_BV = logits_BV / (settings.temperature or 1.0)
-    chosen_B = scaled_BV.gather(1, tokens_B[:, None])[:, 0]
-    return chosen_B - torch.logsumexp(scaled_BV, dim=-1)

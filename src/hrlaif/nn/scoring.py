@@ -21,12 +21,19 @@ def batch_scores(backbone: Backbone, head: Any, batch: Batch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def score_tokens(backbone: Backbone, head: Any, conversations: Sequence[Conversation]) -> list[float]:
+def score_tokens(
+    backbone: Backbone,
+    head: Any,
+    conversations: Sequence[Conversation],
+    *,
+    lower: Sequence[torch.Tensor] | None = None,
+) -> list[float]:
     """Scores of rendered conversations under the backbone's active adapter, batched by length."""
     scores = [0.0] * len(conversations)
     lengths = [conversation.length for conversation in conversations]
     for group in by_length(lengths, max_tokens=4 * backbone.place.tokens_per_pass):
-        batch = backbone.batch([conversations[index] for index in group])
+        members = [lower[index] for index in group] if lower is not None else None
+        batch = backbone.batch([conversations[index] for index in group], members)
         for index, score in zip(group, batch_scores(backbone, head, batch).tolist(), strict=True):
             scores[index] = score
     return scores

@@ -12,14 +12,27 @@ import torch
 from hrlaif.config import PolicySection
 from hrlaif.errors import ModelError
 from hrlaif.models.local import LocalReward
-from hrlaif.nn.adapters import REWARD, attach_reward, trainable, using
+from hrlaif.nn.adapters import REWARD, attach_reward, trainable, untouched_layers, using
 from hrlaif.nn.backbone import Backbone, Placement, find_base
 from hrlaif.nn.batches import by_length
 from hrlaif.nn.chat import Conversation
-from hrlaif.nn.forward import hidden_states, logits, predicting
+from hrlaif.nn.forward import can_split, hidden_states, logits, lower_states, predicting
 from hrlaif.nn.generate import Sampled, Settings, generate
-from hrlaif.nn.logprobs import entropy, token_logprobs
+from hrlaif.nn.logprobs import token_logprobs
 from hrlaif.nn.scoring import score_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A prompt with a response of the policy.
+
+    `scored` is what the reward model reads: the response with an end token, also where it was cut off before one.
+    `lower_TH` is what the layers that no role changes make of `scored`, None where they are to be run each time.
+    """
+
+    conversation: Conversation
+    scored: Conversation
+    lower_TH: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,8 @@ class Actors:
 
     With adapters all share one backbone: the policy is its trained adapter, the critic a head on the policy's trunk,
     the reference the backbone without adapters, the reward model its own adapter (if it was trained on the same base).
-    When all weights are trained, a frozen copy of the start is kept for reference and reward.
+    Layers that no adapter touches are computed once for all. When all weights are trained, a frozen copy of the start
+    is kept for reference and reward.
     """
 
     def __init__(self, base: str, reward: Path, section: PolicySection, place: Placement, *, seed: int) -> None:
@@ -69,6 +83,9 @@ class Actors:
         else:
             self._own_reward = LocalReward(reward, device=str(place.device), dtype=str(place.dtype).split(".")[-1])
             self._check_same_tokens()
+        lower = untouched_layers(self.policy) if self.policy.shares_openings else 0
+        if lower and can_split(self.policy.trunk, lower):
+            self.policy.first_layer = lower
 
     def _check_same_tokens(self) -> None:
         assert self._own_reward is not None
@@ -89,58 +106,72 @@ class Actors:
         settings = Settings(self.temperature, max_tokens, keep_logprobs=True)
         return generate(self.policy, prompts, seeds, settings, value_head=self.value_head)
 
-    def evaluate(self, conversations: Sequence[Conversation]) -> Outputs:
+    def answered(self, prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled]) -> list[Answered]:
+        """Prompts and responses in the form that the other roles take, with the lower layers' work done."""
+        end, stops = self.policy.chat.end_id, self.policy.chat.stop_ids
+        found = []
+        for prompt, drawn in zip(prompts, sampled, strict=True):
+            spoken = drawn.tokens[:-1] if drawn.tokens[-1] in stops else drawn.tokens
+            conversation = Conversation(tuple(prompt), drawn.tokens)
+            found.append(Answered(conversation, Conversation(tuple(prompt), (*spoken, end))))
+        if not self.policy.first_layer:
+            return found
+        lower: list[torch.Tensor] = [torch.empty(0)] * len(found)
+        for group in self._groups([item.scored for item in found]):
+            batch = self.policy.batch([found[index].scored for index in group])
+            for index, row_TH in zip(
+                group, lower_states(self.policy.trunk, batch, self.policy.first_layer), strict=True
+            ):
+                lower[index] = row_TH
+        return [Answered(item.conversation, item.scored, row_TH) for item, row_TH in zip(found, lower, strict=True)]
+
+    def evaluate(self, answered: Sequence[Answered]) -> Outputs:
         """Policy and critic on given responses; differentiable (entropy is not: it is only logged)."""
-        batch = self.policy.batch(conversations)
+        batch = self.policy.batch([item.conversation for item in answered], _lower(answered))
         hidden_BTH = predicting(hidden_states(self.policy.trunk, batch, drop_last=True), batch)
         hidden_NH = hidden_BTH[batch.is_response_BT]
         logits_NV = logits(self.policy.inner, hidden_NH)
         tokens_N = batch.response_BT[batch.is_response_BT]
-        return Outputs(
-            logprobs_N=token_logprobs(logits_NV, tokens_N, temperature=self.temperature),
-            values_N=self.value_head(hidden_NH),
-            entropy_N=entropy(logits_NV.detach(), temperature=self.temperature),
-        )
+        logprobs_N, entropy_N = token_logprobs(logits_NV, tokens_N, temperature=self.temperature)
+        return Outputs(logprobs_N, self.value_head(hidden_NH), entropy_N)
 
     @torch.no_grad()
-    def reference_logprobs(self, conversations: Sequence[Conversation]) -> list[torch.Tensor]:
+    def reference_logprobs(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
         """Per conversation, the log-probabilities `T` of its response tokens under the starting policy."""
         with using(self.frozen.model, None):
-            return self._logprobs(self.frozen, conversations)
+            return self._logprobs(self.frozen, answered)
 
     @torch.no_grad()
-    def policy_logprobs(self, conversations: Sequence[Conversation]) -> list[torch.Tensor]:
+    def policy_logprobs(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
         """The same under the policy as it is now."""
-        return self._logprobs(self.policy, conversations)
+        return self._logprobs(self.policy, answered)
 
-    def _logprobs(self, backbone: Backbone, conversations: Sequence[Conversation]) -> list[torch.Tensor]:
-        found: list[torch.Tensor] = [torch.empty(0)] * len(conversations)
-        lengths = [conversation.length for conversation in conversations]
-        for group in by_length(lengths, max_tokens=self.no_grad_tokens):
-            batch = backbone.batch([conversations[index] for index in group])
+    def _logprobs(self, backbone: Backbone, answered: Sequence[Answered]) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = [torch.empty(0)] * len(answered)
+        for group in self._groups([item.conversation for item in answered]):
+            members = [answered[index] for index in group]
+            batch = backbone.batch([item.conversation for item in members], _lower(members))
             hidden_BTH = predicting(hidden_states(backbone.trunk, batch, drop_last=True), batch)
             logits_NV = logits(backbone.inner, hidden_BTH[batch.is_response_BT])
             tokens_N = batch.response_BT[batch.is_response_BT]
-            logprobs_N = token_logprobs(logits_NV, tokens_N, temperature=self.temperature)
+            logprobs_N, _ = token_logprobs(logits_NV, tokens_N, temperature=self.temperature)
             rows = torch.split(logprobs_N, batch.is_response_BT.sum(dim=1).tolist())
             for index, row_T in zip(group, rows, strict=True):
                 found[index] = row_T
         return found
 
-    def scores(self, conversations: Sequence[Conversation]) -> torch.Tensor:
-        """Reward-model scores `B`, read at an end token: a response that was cut off gets one for the scoring."""
-        end = self.policy.chat.end_id
-        ended = [
-            Conversation(item.prompt, item.response if item.response[-1] == end else (*_unended(item, self), end))
-            for item in conversations
-        ]
+    def scores(self, answered: Sequence[Answered]) -> torch.Tensor:
+        """Reward-model scores `B`, read at the end token."""
+        conversations = [item.scored for item in answered]
         if self._own_reward is not None:
-            return torch.tensor(self._own_reward.score_tokens(ended))
+            return torch.tensor(self._own_reward.score_tokens(conversations))
         with using(self.frozen.model, REWARD):
-            return torch.tensor(score_tokens(self.frozen, self._score_head, ended))
+            return torch.tensor(score_tokens(self.frozen, self._score_head, conversations, lower=_lower(answered)))
+
+    def _groups(self, conversations: Sequence[Conversation]) -> list[list[int]]:
+        return by_length([item.length for item in conversations], max_tokens=self.no_grad_tokens)
 
 
-def _unended(conversation: Conversation, actors: Actors) -> tuple[int, ...]:
-    """The response without a final stop token of another kind."""
-    response = conversation.response
-    return response[:-1] if response[-1] in actors.policy.chat.stop_ids else response
+def _lower(answered: Sequence[Answered]) -> list[torch.Tensor] | None:
+    rows = [item.lower_TH for item in answered if item.lower_TH is not None]
+    return rows if len(rows) == len(answered) else None

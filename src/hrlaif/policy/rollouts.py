@@ -10,9 +10,8 @@ import torch
 from hrlaif.config import PolicySection
 from hrlaif.errors import ModelError
 from hrlaif.nn.advantages import gae, token_rewards
-from hrlaif.nn.chat import Conversation
 from hrlaif.nn.masked import explained_variance, whiten
-from hrlaif.policy.actors import Actors
+from hrlaif.policy.actors import Actors, Answered
 from hrlaif.policy.scores import Normaliser
 
 
@@ -24,7 +23,7 @@ class Rollouts:
     `sum_t (logprob - ref_logprob)` in nats.
     """
 
-    conversations: tuple[Conversation, ...]
+    answered: tuple[Answered, ...]
     is_response_BT: torch.Tensor
     logprobs_BT: torch.Tensor
     values_BT: torch.Tensor
@@ -60,9 +59,6 @@ def collect(
         ModelError: The policy's numbers are not finite, or it answers nothing at all any more.
     """
     sampled = actors.sample(prompts, seeds, max_tokens=section.max_tokens)
-    conversations = tuple(
-        Conversation(tuple(prompt), drawn.tokens) for prompt, drawn in zip(prompts, sampled, strict=True)
-    )
     device = actors.policy.place.device
     finished_B = torch.tensor([drawn.finished for drawn in sampled], device=device)
     if all(drawn.finished and len(drawn.tokens) == 1 for drawn in sampled):
@@ -70,13 +66,14 @@ def collect(
             f"{where}: every response was empty, so there is nothing to learn from. The policy has collapsed (lower "
             "learning_rate, raise kl_weight) or the base model's chat template does not fit it."
         )
-    reference = actors.reference_logprobs(conversations)
-    scores_B = actors.scores(conversations).to(device)
+    answered = actors.answered(prompts, sampled)
+    reference = actors.reference_logprobs(answered)
+    scores_B = actors.scores(answered).to(device)
     if actors.policy.place.dtype == torch.float32:
         logprobs = [torch.tensor(drawn.logprobs) for drawn in sampled]
     else:
         # In half precision decoding one token at a time rounds differently from a pass over the whole response.
-        logprobs = actors.policy_logprobs(conversations)
+        logprobs = actors.policy_logprobs(answered)
     values_BT, is_response_BT = _padded([torch.tensor(drawn.values) for drawn in sampled], device)
     logprobs_BT, _ = _padded(logprobs, device)
     ref_logprobs_BT, _ = _padded(reference, device)
@@ -87,7 +84,7 @@ def collect(
         rewards_BT, values_BT, is_response_BT, discount=section.discount, gae_lambda=section.gae_lambda
     )
     return Rollouts(
-        conversations=conversations,
+        answered=tuple(answered),
         is_response_BT=is_response_BT,
         logprobs_BT=logprobs_BT,
         values_BT=values_BT,

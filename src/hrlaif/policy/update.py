@@ -44,7 +44,7 @@ def update(
     norms: list[float] = []
     tokens, ratio_error = 0, 0.0
     for epoch in range(section.epochs):
-        order = permutation(len(rollouts.conversations), when.seed, "minibatches", when.index, epoch)
+        order = permutation(len(rollouts.answered), when.seed, "minibatches", when.index, epoch)
         for start in range(0, len(order), section.minibatch):
             rows = order[start : start + section.minibatch]
             part = _accumulate(actors, rollouts, rows, section, is_first=not norms)
@@ -76,11 +76,11 @@ def _accumulate(
 ) -> _Part:
     """Add the gradients of one minibatch, in parts that fit into memory; the loss is a mean over its tokens."""
     part = _Part(dict.fromkeys(SUMS, 0.0), int(rollouts.is_response_BT[list(rows)].sum()))
-    lengths = [rollouts.conversations[row].length for row in rows]
+    lengths = [rollouts.answered[row].conversation.length for row in rows]
     batch_tokens = section.batch_tokens or actors.policy.place.tokens_per_pass
     for group in by_length(lengths, max_tokens=batch_tokens):
         members = [rows[place] for place in group]
-        out = actors.evaluate([rollouts.conversations[row] for row in members])
+        out = actors.evaluate([rollouts.answered[row] for row in members])
         is_response_BT = rollouts.is_response_BT[members]
         sampled_N = rollouts.logprobs_BT[members][is_response_BT]
         # Before the first update the policy is the one that made the rollouts: the ratio is 1, whatever rounding says.
