@@ -102,6 +102,12 @@ def test_same_seed_same_prompts_and_another_seed_others() -> None:
     assert {prompt.id for prompt in load(section, seed=1)} != {prompt.id for prompt in load(section, seed=2)}
 
 
+def test_another_seed_draws_another_evaluation_side(tmp_path: Path) -> None:
+    section = _section(_write(tmp_path / "a.jsonl", *_many(40)), evaluation_share=0.5)
+    sides = [{prompt.id for prompt in load(section, seed=n) if prompt.split is Split.EVALUATION} for n in (1, 1, 2)]
+    assert sides[0] == sides[1] != sides[2]
+
+
 def test_the_shipped_sets_own_split_is_kept() -> None:
     split_of = {prompt.id: prompt.split for prompt in bundled()}
     assert {prompt.id: prompt.split for prompt in load(PromptsSection(evaluation_share=0.9), seed=3)} == split_of
