@@ -22,28 +22,36 @@ from typing import Any, TypeVar
 
 import zstandard
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from hrlaif.errors import DataError
 
 SCHEMA_VERSION = 1
 Record = TypeVar("Record")
+_cached: Any = functools.cache(TypeAdapter)
 
 
-@functools.cache
 def adapter(record_type: type[Record]) -> TypeAdapter[Record]:
     """The validating reader and writer of one record type; built once, since building costs milliseconds."""
-    return TypeAdapter(record_type)
+    made: TypeAdapter[Record] = _cached(record_type)
+    return made
 
 
 def encode(record: object) -> bytes:
     """One record as one line of JSON without its newline; same record, same bytes."""
-    return adapter(type(record)).dump_json(record)
+    writer = adapter(type(record))
+    try:
+        return writer.dump_json(record)
+    except PydanticSerializationError:
+        # Half a surrogate pair (an emoji that a reply was cut off in) has no UTF-8 form and becomes a question mark.
+        plain = writer.dump_python(record, mode="json")
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def fingerprint(*parts: object) -> str:
     """SHA-256 over plain values (anything `json` writes), independent of key order."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -76,7 +84,13 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _replace(temporary, path)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Put a whole file in place. A manifest beside it speaks of the file that was there before, and goes first."""
+    manifest_path(path).unlink(missing_ok=True)
+    temporary.replace(path)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -132,7 +146,7 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
 
 def explain(error: ValidationError) -> str:
-    """pydantic's problems on one line: `field: what is wrong (value seen)`."""
+    """The problems that pydantic found, on one line: `field: what is wrong (value seen)`."""
     parts = []
     for problem in error.errors(include_url=False):
         where = ".".join(str(step) for step in problem["loc"]) or "line"
@@ -157,7 +171,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 def is_current(path: Path, expected: str) -> bool:
     """True where the artifact is finished and was made from exactly what `expected` (a fingerprint) stands for."""
     manifest = read_manifest(path)
-    return manifest is not None and manifest.get("fingerprint") == expected
+    return manifest is not None and (manifest.get("schema"), manifest.get("fingerprint")) == (SCHEMA_VERSION, expected)
 
 
 class Journal:
@@ -192,7 +206,7 @@ class Journal:
         whole, items = 0, 0
         with self.partial.open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
+                if not (line.startswith(b"[") and line.endswith(b"]\n")):
                     break
                 whole += len(line)
                 items += 1
@@ -208,7 +222,7 @@ class Journal:
 
     def done(self, record_type: type[Record]) -> Iterator[list[Record]]:
         """The records of each finished item, in order."""
-        reader: TypeAdapter[list[Record]] = TypeAdapter(list[record_type])  # type: ignore[valid-type]
+        reader = adapter(list[record_type])  # type: ignore[valid-type]
         with self.partial.open("rb") as file:
             for line in file:
                 yield reader.validate_json(line)
@@ -227,7 +241,7 @@ class Journal:
                             rows += 1
                 target.flush()
                 os.fsync(target.fileno())
-            temporary.replace(self.path)
+            _replace(temporary, self.path)
         write_manifest(self.path, fingerprint=self.fingerprint, rows=rows, **manifest)
         self.partial.unlink(missing_ok=True)
         self._mark.unlink(missing_ok=True)
@@ -239,7 +253,9 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # After a write that failed, closing tries the same bytes again; the first error has said it all.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 @contextlib.contextmanager
@@ -274,17 +290,19 @@ def folder_artifact(path: Path, *, fingerprint: str, **manifest: object) -> Iter
     temporary = path.with_name(path.name + ".partial")
     mark = temporary / "fingerprint"
     with writing_to(path):
-        if temporary.exists() and not (mark.exists() and mark.read_text() == fingerprint):
-            shutil.rmtree(temporary)
-        temporary.mkdir(parents=True, exist_ok=True)
-        mark.write_text(fingerprint)
+        if not (mark.exists() and mark.read_text() == fingerprint):
+            if temporary.exists():
+                shutil.rmtree(temporary)
+            temporary.mkdir(parents=True)
+            mark.write_text(fingerprint)
     yield temporary
     with writing_to(path):
-        mark.unlink()
+        write_manifest(temporary, fingerprint=fingerprint, **manifest)
         if path.exists():
             shutil.rmtree(path)
-        write_manifest(temporary, fingerprint=fingerprint, **manifest)
         temporary.replace(path)
+        # Last, so that a crash on the way still finds its checkpoints.
+        (path / mark.name).unlink()
 
 
 def count_by(values: Iterable[str]) -> Mapping[str, int]:

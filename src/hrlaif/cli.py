@@ -28,9 +28,13 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Rich help would take half of the time that `--help` takes.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-calibrate_app = typer.Typer(no_args_is_help=True, help="How good a verifier or a judge is on labelled rows.")
+calibrate_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="How good a verifier or a judge is on labelled rows."
+)
 app.add_typer(calibrate_app, name="calibrate")
 
 Parameters = ParamSpec("Parameters")
@@ -105,7 +109,7 @@ def run(
     judge_model: JudgeModel = "",
     as_json: Json = False,
 ) -> None:
-    """Run the whole flow; a run that was stopped continues where it stopped."""
+    """Run the whole flow; one that was stopped continues."""
     from hrlaif import config as configuration
     from hrlaif import pipeline
     from hrlaif.plan import plan
@@ -122,9 +126,8 @@ def _execute(run: Run, steps: list[Step]) -> None:
     from hrlaif.plan import execute
 
     if not run.config.judge.url:
-        _tell(
-            f"judge: no endpoint is set, so the bundled 135M model judges. It is weak: see {run.folder}/calibration.json"
-        )
+        _tell("judge: no endpoint is set, so the bundled 135M model judges. It is weak:")
+        _tell(f"see {run.folder}/calibration.json for how good it is")
     execute(run, steps, tell=_tell)
 
 
@@ -156,12 +159,12 @@ def _print_table(rows: list[list[str]]) -> None:
 
 STAGE_COMMANDS = {
     "sample": "Load the prompts and draw the training responses.",
-    "label": "Calibrate the judge, verify final answers, and label the pairs of both arms.",
+    "label": "Calibrate the judge, check final answers, label both arms.",
     "red-team": "Attack the policy, judge its answers, rewrite the harmful ones.",
     "pairs": "Turn labels and red-team cases into preference pairs.",
     "reward": "Train the reward models.",
     "policy": "Train the policies with PPO.",
-    "evaluate": "Answer the evaluation prompts with every contestant and measure the answers.",
+    "evaluate": "Answer the evaluation prompts with start and arms; measure.",
     "report": "Write report.html, report.md and the figures.",
 }
 
@@ -198,7 +201,10 @@ def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help
     from hrlaif.artifacts import read_json
     from hrlaif.evaluation import compare_runs
 
-    _print_table(compare_runs({folder.name: read_json(folder / "metrics.json") for folder in folders}))
+    names = {folder.resolve().name for folder in folders}
+    titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
+    summaries = [read_json(folder / "metrics.json") for folder in folders]
+    _print_table(compare_runs(dict(zip(titles, summaries, strict=True))))
 
 
 @calibrate_app.command("verifier")
@@ -257,7 +263,7 @@ def _judge(url: str, model: str, calls: Path) -> Iterator[ChatModel]:
     from hrlaif.run import needs_extra
 
     with Ledger(calls) as ledger:
-        if url:
+        if url or model:
             yield HttpModel([_endpoint(url, model)], ledger=ledger)
             return
         _tell("judge: no endpoint is set, so the bundled 135M model judges; expect it to be near chance")

@@ -143,9 +143,10 @@ def make_pairs(run: Run, step: Step) -> None:
 
     by_id = {prompt.id: prompt for prompt in of_split(run, Split.TRAIN)}
     answers = {response.id: response for response in read(run, "responses.jsonl", Response)}
-    labelled = read(run, f"{step.arm}/labels.jsonl", Label)
+    arm = cast("Arm", step.arm)
+    labelled = read(run, f"{arm}/labels.jsonl", Label)
     made, dropped = pairs.build(labelled, by_id, answers, section=run.config.pairs)
-    dropped |= {f"prompt: {why}": count for why, count in labels.left_out(groups(run), labelled).items()}
+    dropped |= {f"prompt: {why}": count for why, count in labels.left_out(groups(run), labelled, arm=arm).items()}
     if any(path.name == "red_team.jsonl" for path in step.inputs):
         safer, lost = red_team.to_pairs(read(run, "hrlaif/red_team.jsonl", RedTeamCase))
         made += safer
@@ -210,7 +211,7 @@ def make_evaluation(run: Run, step: Step) -> None:
     from hrlaif import evaluation
 
     every: list[Contestant] = ["start", *run.config.arms]
-    answers = {
+    answers: dict[str, dict[str, Response]] = {
         name: {response.prompt_id: response for response in read(run, f"answers/{name}.jsonl", Response)}
         for name in every
     }
@@ -295,13 +296,20 @@ def _judge(config: Config) -> str:
 
 STAGES: tuple[Stage, ...] = (
     Stage("prompts", "sample", (), "prompts.jsonl", _prompt_settings, make_prompts),
-    Stage("calibration", "label", (), "calibration.json", _judge, make_calibration),
+    Stage(
+        "calibration",
+        "label",
+        (),
+        "calibration.json",
+        lambda config: [_judge(config), config.labels.tie_margin],
+        make_calibration,
+    ),
     Stage(
         "responses",
         "sample",
         ("prompts.jsonl",),
         "responses.jsonl",
-        lambda config: [config.model.name, config.responses],
+        lambda config: [config.model, config.responses],
         make_responses,
     ),
     Stage(
@@ -326,7 +334,7 @@ STAGES: tuple[Stage, ...] = (
         "red-team",
         ("prompts.jsonl",),
         "{arm}/red_team.jsonl",
-        lambda config: [_judge(config), config.model.name, config.red_team],
+        lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
         over="hrlaif",
         wanted=lambda config: config.red_team.enabled,
@@ -365,7 +373,7 @@ STAGES: tuple[Stage, ...] = (
         "evaluate",
         ("prompts.jsonl", "{arm}/policy"),
         "answers/{arm}.jsonl",
-        lambda config: [config.model, config.evaluation],
+        lambda config: [config.model, config.evaluation.model_copy(update={"judge": None})],
         make_answers,
         extra="train",
         over="every",
@@ -385,7 +393,7 @@ STAGES: tuple[Stage, ...] = (
         "report",
         ("evaluation.jsonl", "metrics.json", "calibration.json", "{every}/labels.jsonl", "{every}/pairs.jsonl"),
         "report.html",
-        lambda config: [config.report, config.report.show_harmful],
+        lambda config: config.report,
         make_report,
         extra="report",
     ),

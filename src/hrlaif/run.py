@@ -22,6 +22,7 @@ from hrlaif.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from hrlaif.models.base import ChatModel, RewardScorer, Sampler
+    from hrlaif.models.http import HttpModel
     from hrlaif.models.ledger import Ledger
 
 Contestant = Literal["start", "rlaif", "hrlaif"]
@@ -51,7 +52,7 @@ class Run:
             lock = self._open.enter_context((self.folder / ".lock").open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._open.close()
             raise ConfigError(
                 f"{self.folder}: another hrlaif process works in this run folder. Wait for it."
@@ -102,7 +103,7 @@ class Run:
         """The policy that answers training prompts, and the block of requests to hand it at a time."""
         endpoint = self.config.responses.endpoint
         if endpoint.url or self.config.model.name == BUNDLED:
-            from hrlaif.models.http import HttpSampler
+            from hrlaif.models.http_sampler import HttpSampler
 
             return HttpSampler(self._chat([endpoint])), HTTP_BLOCK
         return self.contestant("start"), LOCAL_BLOCK
@@ -127,11 +128,12 @@ class Run:
         """The starting policy as transformers loads it: a folder or a hub name."""
         if self.config.model.name != BUNDLED:
             return self.config.model.name
-        from hrlaif.models import bundled_weights
+        with needs_extra("bundled"):
+            from hrlaif.models import bundled_weights
 
         return str(bundled_weights.folder())
 
-    def _chat(self, sections: list[EndpointSection], *, budget_usd: float = 0.0) -> ChatModel:
+    def _chat(self, sections: list[EndpointSection], *, budget_usd: float = 0.0) -> HttpModel:
         from hrlaif.models.http import HttpModel
 
         endpoints = [self._served(section) for section in sections]
@@ -142,7 +144,8 @@ class Run:
         if section.url:
             return section
         if self._bundled is None:
-            from hrlaif.models import bundled
+            with needs_extra("bundled"):
+                from hrlaif.models import bundled
 
             self._bundled = self._open.enter_context(bundled.serve(threads=self.config.threads))
         return self._bundled

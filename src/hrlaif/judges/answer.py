@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from hrlaif.judges.ask import ask_fields, render
 from hrlaif.judges.compare import conversation
@@ -12,10 +14,17 @@ from hrlaif.models.base import ChatModel
 from hrlaif.types import Outcome, Prompt, Response, Verification
 
 _OUTCOMES = {"same": Outcome.CORRECT, "different": Outcome.WRONG, "none": Outcome.UNREADABLE}
+_FRACTION = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
+# A whole number with its sign, thousands, decimals and denominator; a word; a letter of a script that writes no spaces.
+_WORDS = re.compile(
+    r"(?:(?<![\w)\]}])[-\u2212])?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?(?:/\d+)?|[^\W\d_\u0e00-\uffff]+|[^\W\d_]"
+)
 
 
 class AnswerCheck(BaseModel):
     """The judge's structured reply; the answer comes first, so that it is found before it is compared."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     final_answer: str
     verdict: Literal["same", "different", "none"]
@@ -24,7 +33,8 @@ class AnswerCheck(BaseModel):
 async def check_answer(judge: ChatModel, prompt: Prompt, response: Response, *, purpose: str) -> Verification:
     """The judge's reading of a final answer; UNREADABLE where the judge finds none or its reply has another shape.
 
-    `found` must occur in the response, else the judge made it up: that is UNREADABLE too.
+    `found` must occur in the response, word for word and number for number, else the judge made it up: that is
+    UNREADABLE too.
     """
     question = render(
         "answer",
@@ -33,7 +43,7 @@ async def check_answer(judge: ChatModel, prompt: Prompt, response: Response, *, 
     )
     fields, _, cost = await ask_fields(judge, question, AnswerCheck, purpose=purpose, max_tokens=128)
     found = fields.final_answer.strip() if fields else ""
-    if fields is None or not found or _plain(found) not in _plain(response.text):
+    if fields is None or not found or not _occurs(found, response.text):
         return Verification(response.id, Outcome.UNREADABLE, None, judge.name, cost=cost)
     outcome = _OUTCOMES[fields.verdict]
     return Verification(
@@ -48,5 +58,14 @@ def _reference(prompt: Prompt) -> str:
     return f"{reference}. {prompt.choices[index]}" if 0 <= index < len(prompt.choices) else reference
 
 
-def _plain(text: str) -> str:
-    return "".join(character for character in text.casefold() if character.isalnum())
+def _occurs(found: str, text: str) -> bool:
+    """True where `text` holds `found`, whatever the case, punctuation and markup: 12 is in "**12.**", not in "120"."""
+    wanted, words = _words(found), _words(text)
+    if not wanted:
+        return found in text
+    return any(words[start : start + len(wanted)] == wanted for start in range(len(words) - len(wanted) + 1))
+
+
+def _words(text: str) -> list[str]:
+    plain = _FRACTION.sub(r"\1/\2", unicodedata.normalize("NFKC", text)).casefold()
+    return [word.replace(",", "").replace("\u2212", "-") for word in _WORDS.findall(plain)]

@@ -26,8 +26,17 @@ from hrlaif.types import Cost, Message
 
 Fields = TypeVar("Fields", bound=BaseModel)
 TOP_LOGPROBS = 20
-# Characters that a reader does not see but a model reads: zero-width, bidirectional controls, tags, soft hyphen.
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\U000e0000-\U000e007f]")
+# Characters that a reader does not see but a model reads: controls, zero-width, bidirectional controls, fillers,
+# variation selectors, tags, soft hyphen, half surrogate pairs.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+# "A" that goes on as the article: "A good answer would be", "A and B are equal".
+_ARTICLE = re.compile(r"[\W_]*[Aa][ \t]+(?!is\b|because\b)[a-z]")
+# Around a letter: quotation marks and the like, and the space as some tokenizers write it. Not "<": a weak judge that
+# repeats a mark has chosen nothing, even where the mark begins with a letter.
+_AROUND = re.compile(r"^Ġ|[^\w<]|_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +60,12 @@ def render(name: str, *, trusted: Mapping[str, str] | None = None, untrusted: Ma
     The mark is a hash of all untrusted texts: whoever wrote one of them cannot know it, yet the same question always
     gives the same prompt, so that the ledger recognises it.
     """
-    nonce = hashlib.sha256("\0".join(untrusted.values()).encode()).hexdigest()[:12]
-    quoted = {key: f"<<{nonce}>>\n{visible(text)}\n<</{nonce}>>" for key, text in untrusted.items()}
-    return template(name).substitute({**(trusted or {}), **quoted, "mark": f"<<{nonce}>>"})
+    shown = {key: visible(text) for key, text in untrusted.items()}
+    digest = hashlib.sha256("\0".join(shown.values()).encode()).digest()
+    # Letters, because models split digits into one token each, and every mark is paid for six times a question.
+    nonce = "".join(chr(ord("a") + byte % 26) for byte in digest[:8])
+    quoted = {key: f"<<{nonce}>>\n{text}\n<</{nonce}>>" for key, text in shown.items()}
+    return template(name).substitute({**(trusted or {}), **quoted})
 
 
 def visible(text: str) -> str:
@@ -74,29 +86,31 @@ async def choose(judge: ChatModel, question: str, options: tuple[str, ...], *, p
 def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str, float] | None:
     """P(option) read from the first token that is an option, normalised over the options.
 
-    The reply's own text decides which token that is; variants (" A", "a", "A.") count together. Without
-    log-probabilities the text's letter gets probability 1.
+    Tokens before it may hold quotation marks and the like, but no word; variants (" A", "a", "A.") count together.
+    Without log-probabilities the text's letter gets probability 1. An "A" that goes on as the article is no choice.
     """
+    if "A" in options and _ARTICLE.match(reply.text):
+        return None
     for alternatives in reply.top_logprobs:
-        best = max(alternatives, key=lambda token: alternatives[token], default="")
-        if _letter(best) not in options:
-            if best.strip(" \n\"'*([{:"):
-                break
+        best = _letter(max(alternatives, key=lambda token: alternatives[token], default=""))
+        if not best:
             continue
         mass = dict.fromkeys(options, 0.0)
         for token, logprob in alternatives.items():
             if (letter := _letter(token)) in mass:
                 mass[letter] += math.exp(logprob)
         total = sum(mass.values())
+        if best not in options or total == 0:
+            break
         return {option: probability / total for option, probability in mass.items()}
-    found = re.match(r"[\W_]*([A-Za-z]+)\b", reply.text)
+    found = re.match(r"(?:[^\w<]|_)*([A-Za-z])\b", reply.text)
     if found and found.group(1).upper() in options:
         return {option: float(option == found.group(1).upper()) for option in options}
     return None
 
 
 def _letter(token: str) -> str:
-    return token.strip(" \n\t\"'*()[]{}.:▁Ġ").upper()
+    return _AROUND.sub("", token).upper()
 
 
 async def ask_fields(
@@ -127,6 +141,7 @@ def parse_fields(text: str, fields: type[Fields]) -> Fields | None:
             value, end = decoder.raw_decode(text, position)
             found = fields.model_validate(value)
             position = text.find("{", end)
-        except (ValueError, ValidationError):
+        # RecursionError: a reply of nothing but brackets.
+        except (ValueError, ValidationError, RecursionError):
             position = text.find("{", position + 1)
     return found

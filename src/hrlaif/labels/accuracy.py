@@ -9,10 +9,10 @@ from hrlaif.types import Label, Metric, Outcome, Verdict, Verification
 
 
 def label_accuracy(labels: Iterable[Label], verifications: Mapping[str, Verification]) -> Metric:
-    """Share of correct-against-wrong pairs whose label chose the correct response; a tie is half right.
+    """Share of correct-against-wrong pairs whose label chose the correct response.
 
-    `verifications` are by response id. For the `hrlaif` arm this is 1 by construction of its VERIFIER labels; the number
-    is meant for labels that the judge gave.
+    A tie is half right, an unreadable label wrong. `verifications` are by response id. For the `hrlaif` arm this is 1
+    by construction of its VERIFIER labels; the number is meant for labels that the judge gave.
     """
     points = []
     for label in labels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -126,14 +126,14 @@ def _evidence(question: _Question) -> Evidence:
     return Evidence(question.verifications, note=note)
 
 
-def left_out(groups: Iterable[Group], labels: Sequence[Label]) -> dict[str, int]:
-    """Prompts that got no label, counted by reason, so that nothing disappears silently."""
+def left_out(groups: Iterable[Group], labels: Iterable[Label], *, arm: Arm) -> dict[str, int]:
+    """Prompts that got no label in an arm, counted by reason, so that nothing disappears silently."""
     labelled = {label.prompt_id for label in labels}
-    return dict(Counter(_why_not(group) for group in groups if group.prompt.id not in labelled))
+    return dict(Counter(_why_not(group, arm) for group in groups if group.prompt.id not in labelled))
 
 
-def _why_not(group: Group) -> str:
-    if group.prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
+def _why_not(group: Group, arm: Arm) -> str:
+    if arm == "hrlaif" and group.prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
         return "left to the red-team stage"
     if len(select.usable(group.responses)) < 2:
         return "fewer than two different responses"

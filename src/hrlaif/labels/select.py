@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
-from itertools import combinations, product
+from itertools import combinations
 
 from hrlaif.types import Outcome, Response, Verification
 
@@ -20,15 +21,25 @@ def usable(responses: Sequence[Response]) -> list[Response]:
 def spread(responses: Sequence[Response], limit: int, *, seed: str) -> list[ResponsePair]:
     """Up to `limit` pairs that use every response about equally often, in random order and with random sides.
 
-    The responses are shuffled onto a circle and paired with their neighbours first, then with the next but one and so
-    on: any `limit` pairs in that order cover the responses evenly and connect them, as a ranking needs.
+    The responses are shuffled onto a circle. Each step takes the two used least so far, neighbours before others: the
+    first n - 1 of n responses' pairs already connect them all, as a ranking needs.
     """
     draw = random.Random(seed)
     circle = usable(responses)
     draw.shuffle(circle)
     n = len(circle)
-    near_first = sorted(combinations(range(n), 2), key=lambda pair: min(pair[1] - pair[0], n - pair[1] + pair[0]))
-    return [_random_sides(draw, circle[i], circle[j]) for i, j in near_first[:limit]]
+    uses = [0] * n
+    left = list(combinations(range(n), 2))
+    chosen: list[ResponsePair] = []
+    for _ in range(min(limit, len(left))):
+        i, j = min(
+            left, key=lambda pair: (uses[pair[0]] + uses[pair[1]], min(pair[1] - pair[0], n - pair[1] + pair[0]))
+        )
+        left.remove((i, j))
+        uses[i] += 1
+        uses[j] += 1
+        chosen.append(_random_sides(draw, circle[i], circle[j]))
+    return chosen
 
 
 def decided(
@@ -39,11 +50,11 @@ def decided(
     correct, wrong = (_with_outcome(responses, verifications, outcome) for outcome in (Outcome.CORRECT, Outcome.WRONG))
     draw.shuffle(correct)
     draw.shuffle(wrong)
-    # Along the diagonals of the correct x wrong table no response comes back before the others of its side were used.
-    cells = sorted(
-        product(range(len(correct)), range(len(wrong))), key=lambda cell: ((cell[1] - cell[0]) % len(wrong), cell)
-    )
-    return [_random_sides(draw, correct[i], wrong[j]) for i, j in cells[:limit]]
+    c, w = len(correct), len(wrong)
+    # Both sides go round and round, so that none comes back before the others of its side were used. After lcm(c, w)
+    # steps they would meet the same partners again: one side skips a step.
+    steps = range(min(limit, c * w))
+    return [_random_sides(draw, correct[k % c], wrong[(k + k // math.lcm(c, w)) % w]) for k in steps]
 
 
 def both_correct(

@@ -20,8 +20,8 @@ _ANY_REFERENCE = {Task.MATH: "0", Task.CHOICE: "A", Task.SHORT: "yes"}
 async def solve(judge: ChatModel, prompt: Prompt, *, section: LabelsSection) -> Prompt | None:
     """The prompt with the judge's majority answer as its reference.
 
-    None where fewer than `section.solve_majority` of the `section.solve_times` attempts reach the same final answer;
-    attempts that fail or cannot be read count against the majority.
+    None where fewer than `section.solve_majority` of the `section.solve_times` attempts reach the same final answer, or
+    two answers are equally frequent; attempts that fail or cannot be read count against the majority.
     """
     attempts = await asyncio.gather(*(_attempt(judge, prompt, k, section) for k in range(section.solve_times)))
     groups: list[list[str]] = []
@@ -33,10 +33,11 @@ async def solve(judge: ChatModel, prompt: Prompt, *, section: LabelsSection) -> 
             groups.append([answer])
         else:
             same.append(answer)
-    largest = max(groups, key=len, default=[])
-    if len(largest) < max(1.0, section.solve_majority * section.solve_times):
+    sizes = [len(group) for group in groups]
+    largest = max(sizes, default=0)
+    if largest == 0 or largest / section.solve_times < section.solve_majority or sizes.count(largest) > 1:
         return None
-    return replace(prompt, reference=largest[0])
+    return replace(prompt, reference=groups[sizes.index(largest)][0])
 
 
 async def _attempt(judge: ChatModel, prompt: Prompt, k: int, section: LabelsSection) -> str | None:

@@ -50,20 +50,25 @@ async def _verify(
     journal: Journal,
     window: int,
 ) -> None:
-    async def check(item: tuple[Prompt, Response, Verification]) -> Verification:
-        prompt, response, found = item
+    async def check(item: tuple[Response, Verification | None]) -> list[Verification]:
+        response, found = item
+        if found is None:
+            return []
+        prompt = checkable[response.prompt_id]
         if section.answer_check and _is_worth_asking(response, found):
             found = await check_answer(judge, prompt, response, purpose=PURPOSE)
-        return replace(found, reference=prompt.reference)
+        return [replace(found, reference=prompt.reference)]
 
     async with judge:
         checkable = await _with_references(prompts, judge, section, window)
-        answers = [(checkable[answer.prompt_id], answer) for answer in responses if answer.prompt_id in checkable]
-        todo = answers[journal.items :]
-        read = ((*pair, found) for pair, found in zip(todo, verifiers.verify_many(todo), strict=True))
-        with Progress("verifying final answers", len(answers), done=journal.items) as progress:
+        # One journal line per response, checkable or not: a prompt that is solved only at the second attempt (a failed
+        # call worked) does not shift the lines that are done.
+        todo = responses[journal.items :]
+        rules = verifiers.verify_many((checkable[one.prompt_id], one) for one in todo if one.prompt_id in checkable)
+        read = ((one, next(rules) if one.prompt_id in checkable else None) for one in todo)
+        with Progress("verifying final answers", len(responses), done=journal.items) as progress:
             async for found in ordered(read, check, window=window):
-                journal.append([found])
+                journal.append(found)
                 progress.advance()
 
 

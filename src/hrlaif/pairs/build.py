@@ -20,7 +20,7 @@ def build(
     """The pairs, and how many labels were dropped for which reason.
 
     `prompts` and `responses` are by id. A label's probability becomes the pair's soft label, turned so that it speaks
-    of the chosen response: 0.5 < probability <= 1.
+    of the response that its verdict chose: 0.5 < probability <= 1.
 
     Raises:
         DataError: A label names a prompt or a response that is not there.
@@ -28,7 +28,7 @@ def build(
     pairs: list[Pair] = []
     dropped: Counter[str] = Counter()
     for label in labels:
-        probability = max(label.p_first, 1 - label.p_first)
+        probability = label.p_first if label.verdict is Verdict.FIRST else 1 - label.p_first
         if label.verdict is Verdict.UNREADABLE:
             dropped["unreadable"] += 1
         elif label.verdict is Verdict.TIE or probability <= 0.5:

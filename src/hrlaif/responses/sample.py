@@ -25,16 +25,16 @@ def sample(
 ) -> int:
     """Draw `per_prompt` responses for each prompt into `path` and return how many there are.
 
-    `block` requests are handed over at a time, and a crashed attempt continues at the last whole block: a local model
-    batches within a block only, so its responses are the same as without the crash. Response k of prompt p has the id
-    `p/k` and its own seed.
+    `block` requests are handed over at a time, and a crashed attempt continues after the last whole block: a local
+    model batches within a block only, so its responses are the same as without the crash. Response k of prompt p has
+    the id `p/k` and its own seed.
     """
     requests = [request for prompt in prompts for request in _requests(prompt, per_prompt, seed)]
-    blocks = [requests[start : start + block] for start in range(0, len(requests), block)]
     with Journal(path, fingerprint=fingerprint) as journal:
-        done = sum(len(part) for part in blocks[: journal.items])
+        done = sum(len(part) for part in journal.done(Response))
         with Progress(f"sampling {sampler.name}", len(requests), done=done) as progress:
-            for part in blocks[journal.items :]:
+            for start in range(done, len(requests), block):
+                part = requests[start : start + block]
                 journal.append(list(_tracked(sampler.sample(part, decoding), progress)))
         return journal.finish(model=sampler.name, seed=seed)
 
