@@ -268,12 +268,17 @@ class PolicySection(Section):
 
 
 class EvaluationSection(Section):
-    """How arms are compared. `train_prompts` adds answers to that many training prompts for the reward figures."""
+    """How arms are compared. `train_prompts` adds answers to that many training prompts for the reward figures.
+
+    `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
+    hundred tokens dearer per open answer, and only for judges that can write JSON.
+    """
 
     temperature: NonNegative = 0.0
     top_p: PositiveShare = 1.0
     max_tokens: Count = 256
     train_prompts: Annotated[int, Field(ge=0)] = 64
+    reasons: bool = False
     judge: EndpointSection | None = None
 
 

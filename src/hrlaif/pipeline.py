@@ -221,6 +221,7 @@ def make_evaluation(run: Run, step: Step) -> None:
         judge=run.evaluation_judge,
         scorers={arm: run.scorer(arm) for arm in run.config.arms},
         tie_margin=run.config.labels.tie_margin,
+        reasons=run.config.evaluation.reasons,
         path=step.path,
         fingerprint=step.fingerprint,
     )
@@ -383,7 +384,7 @@ STAGES: tuple[Stage, ...] = (
         "evaluate",
         ("prompts.jsonl", "answers/{every}.jsonl", "{every}/reward"),
         "evaluation.jsonl",
-        lambda config: [_judge(config), config.evaluation.judge, config.labels.tie_margin],
+        lambda config: [_judge(config), config.evaluation.judge, config.evaluation.reasons, config.labels.tie_margin],
         make_evaluation,
         extra="train",
     ),
