@@ -66,7 +66,7 @@ def test_the_caller_may_stop_early_while_calls_are_stuck(caplog: pytest.LogCaptu
         responses = draw(sampler(server), 50)
         assert next(responses).id == "p0/r"
         responses.close()  # type: ignore[attr-defined]
-        assert server.calls < 10
+        assert server.calls <= 5  # the four under way at first, and the one that took the first one's place
     gc.collect()
     assert "never retrieved" not in caplog.text  # asyncio complains about errors that nobody looked at
 
