@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -25,3 +29,32 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
     folder: Path = _beside("tiny_model").write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
     return folder
+
+
+def _mounted(folder: Path, *options: str) -> Path:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system can only be mounted as root")
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system of 64 KiB."""
+    folder = _mounted(tmp_path / "small", "size=64k")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def read_only_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that cannot be written, not even by root."""
+    if os.geteuid() != 0:
+        folder = tmp_path / "locked"
+        folder.mkdir(mode=0o555)
+        yield folder
+        return
+    folder = _mounted(tmp_path / "locked", "size=64k", "ro")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -260,6 +260,9 @@ def costs(run: Run) -> dict[str, Any]:
     for arm in run.config.arms:
         made = read(run, f"{arm}/labels.jsonl", Label)
         paid = sum((judgement.cost for label in made for judgement in label.evidence.judgements), Cost())
+        if arm == "hrlaif":
+            # Hybrid labels rest on the answer checks too; each counts once, however many labels it serves.
+            paid = sum((found.cost for found in read(run, "verifications.jsonl", Verification)), paid)
         n = max(1, len(made))
         tokens = paid.prompt_tokens + paid.completion_tokens
         by_arm[arm] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import time
@@ -82,9 +83,9 @@ class Run:
             self._ledger = self._open.enter_context(Ledger(self.folder / "calls.sqlite"))
         return self._ledger
 
-    @property
+    @functools.cached_property
     def judge(self) -> ChatModel:
-        """The labelling judge: the configured endpoints, or the bundled model."""
+        """The labelling judge: the configured endpoints, or the bundled model; one, so that its limits hold for all."""
         section = self.config.judge
         return self._chat([section, *section.replicas], budget_usd=section.budget_usd)
 
