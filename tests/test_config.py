@@ -1,0 +1,278 @@
+from pathlib import Path
+
+import pytest
+
+from hrlaif import config as configuration
+from hrlaif.config import Config, EndpointSection
+from hrlaif.errors import ConfigError
+from hrlaif.types import Split, Task
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    import tomli as tomllib
+
+
+def write(folder: Path, text: str, name: str = "small.toml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def message(folder: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(write(folder, text), overrides)
+    return str(caught.value)
+
+
+def test_every_problem_is_reported_at_once_with_its_key_and_the_value_seen(tmp_path: Path) -> None:
+    shown = message(
+        tmp_path,
+        """
+        sead = 1
+        [responses]
+        per_prompt = 1
+        temperature = "hot"
+        [policy.lora]
+        rnak = 4
+        [[prompts.sources]]
+        path = "a.jsonl"
+        task = "maths"
+        """,
+    )
+    assert shown.splitlines()[0] == f"{tmp_path / 'small.toml'}: 5 problem(s):"
+    assert "sead: unknown key; did you mean 'seed'?" in shown
+    assert "responses.per_prompt: Input should be greater than or equal to 2 (seen: 1)" in shown
+    assert "responses.temperature: Input should be a valid number" in shown
+    assert "(seen: 'hot')" in shown
+    assert "policy.lora.rnak: unknown key; did you mean 'rank'?" in shown
+    assert "prompts.sources.0.task: Input should be 'math', 'choice'" in shown
+
+
+def test_an_unknown_key_that_resembles_none_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    shown = message(tmp_path, "[model]\nquantisation = 4")
+    assert "model.quantisation: unknown key; known here: name, device, dtype" in shown
+
+
+def test_an_unknown_key_in_an_optional_section_gets_its_suggestion(tmp_path: Path) -> None:
+    shown = message(tmp_path, '[evaluation.judge]\nurl = "http://a/v1"\nmodel = "m"\nin_fligth = 3')
+    assert "evaluation.judge.in_fligth: unknown key; did you mean 'in_flight'?" in shown
+
+
+def test_the_wrong_kind_of_value_is_explained_in_words_of_toml(tmp_path: Path) -> None:
+    assert "judge: must be a section (seen: 'gpt')" in message(tmp_path, 'judge = "gpt"')
+    assert "arms: must be a list (seen: 'rlaif')" in message(tmp_path, "", "arms=rlaif")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_are_finite(tmp_path: Path, value: str) -> None:
+    assert "policy.learning_rate: " in message(tmp_path, f"[policy]\nlearning_rate = {value}")
+
+
+def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml: no such configuration file\. `hrlaif init DIR`"):
+        configuration.load(tmp_path / "gone.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        configuration.load(tmp_path)
+    assert "small.toml: not valid TOML: " in message(tmp_path, "seed = = 1")
+    (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')
+    with pytest.raises(ConfigError, match=r"latin\.toml: cannot be read"):
+        configuration.load(tmp_path / "latin.toml")
+
+
+# --- overrides -----------------------------------------------------------------------------------------------------
+
+
+def test_overrides_are_typed_like_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
+    path = write(tmp_path, "seed = 1\n[judge]\ngate = true")
+    config = configuration.load(
+        path,
+        [
+            "seed=7",
+            "policy.learning_rate = 3e-4",
+            "judge.gate=false",
+            "model.name=org/some-model",
+            'arms=["hrlaif"]',
+            "report.title=a = b",
+            "red_team.strategies=[]",
+        ],
+    )
+    assert (config.seed, config.policy.learning_rate, config.judge.gate) == (7, 3e-4, False)
+    assert (config.model.name, config.arms, config.report.title) == ("org/some-model", ("hrlaif",), "a = b")
+
+
+def test_an_override_reaches_into_sections_that_the_file_does_not_have(tmp_path: Path) -> None:
+    config = configuration.load(write(tmp_path, ""), ["policy.lora.rank=4"])
+    assert config.policy.lora.rank == 4
+    assert config.policy.lora.alpha == Config().policy.lora.alpha
+
+
+def test_all_overrides_that_cannot_be_applied_are_reported_together(tmp_path: Path) -> None:
+    shown = message(tmp_path, "seed = 1", "no-equals-sign", "=3", "seed.deeper=3")
+    assert shown.startswith("--set: ")
+    assert "'no-equals-sign' is not key=value" in shown
+    assert "'=3' is not key=value" in shown
+    assert "seed.deeper: 'seed' is not a section" in shown
+
+
+def test_an_override_with_an_unknown_key_or_a_wrong_value_is_refused_like_one_in_the_file(tmp_path: Path) -> None:
+    assert "policy.stpes: unknown key; did you mean 'steps'?" in message(tmp_path, "", "policy.stpes=3")
+    assert "policy.steps: Input should be a valid integer" in message(tmp_path, "", "policy.steps=many")
+
+
+# --- endpoints -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@host/v1",
+        "https://hunter2@host/v1",
+        "ftp://user:hunter2@host",
+        "user:hunter2@host/v1",
+        "https://host/v1?key=hunter2",
+        "https://host/v1#hunter2",
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
+    shown = message(tmp_path, f'[judge]\nurl = "{url}"\nmodel = "m"')
+    assert "judge.url: holds credentials" in shown
+    assert "environment variable" in shown
+    assert "hunter2" not in shown
+
+
+def test_a_key_where_the_name_of_its_variable_belongs_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    shown = message(tmp_path, '[judge]\nurl = "https://h/v1"\nmodel = "m"\nkey_env = "sk-hunter2"')
+    assert "judge.key_env: must be the name of an environment variable" in shown
+    assert "hunter2" not in shown
+    assert EndpointSection(url="https://h/v1", model="m", key_env="MY_KEY_2").key_env == "MY_KEY_2"
+
+
+@pytest.mark.parametrize(
+    "url", ["host:8000/v1", "http://", "file:///etc/passwd", "http://host:99999/v1", "http://[1/v1"]
+)
+def test_an_address_that_cannot_be_called_is_refused(tmp_path: Path, url: str) -> None:
+    assert "judge.url: " in message(tmp_path, f'[judge]\nurl = "{url}"\nmodel = "m"')
+
+
+def test_a_url_needs_a_model_and_a_model_needs_a_url(tmp_path: Path) -> None:
+    assert "judge: has a url but no model" in message(tmp_path, '[judge]\nurl = "http://h/v1"')
+    assert "judge: names the model 'm' but no url" in message(tmp_path, '[judge]\nmodel = "m"')
+
+
+def test_a_trailing_slash_of_a_url_does_not_matter() -> None:
+    assert EndpointSection(url="http://h:1/v1/", model="m").url == "http://h:1/v1"
+
+
+# --- sections that check themselves ----------------------------------------------------------------------------------
+
+
+def test_column_maps_name_our_fields(tmp_path: Path) -> None:
+    shown = message(tmp_path, '[[prompts.sources]]\npath = "a.csv"\ncolumns = { anwser = "b" }')
+    assert "prompts.sources.0.columns: unknown field 'anwser'; the fields to map are id, prompt" in shown
+
+
+def test_arms_are_known_and_each_is_named_once(tmp_path: Path) -> None:
+    assert "arms.0: Input should be 'rlaif' or 'hrlaif' (seen: 'dpo')" in message(tmp_path, 'arms = ["dpo"]')
+    assert "arms: needs at least one" in message(tmp_path, "arms = []")
+    assert "arms: needs at least one of rlaif, hrlaif, each at most once" in message(
+        tmp_path, 'arms = ["rlaif", "rlaif"]'
+    )
+
+
+def test_a_configuration_cannot_be_changed_after_it_was_checked() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 3  # type: ignore[misc]
+
+
+# --- paths and round trips -------------------------------------------------------------------------------------------
+
+
+def test_paths_are_relative_to_the_file_that_holds_them(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "my-model").mkdir(parents=True)
+    config = configuration.load(
+        write(
+            tmp_path / "deep",
+            """
+            [model]
+            name = "my-model"
+            [red_team]
+            constitution = "../rules.txt"
+            [[prompts.sources]]
+            path = "data/p.jsonl"
+            [[prompts.sources]]
+            path = "/elsewhere/p.csv"
+            """,
+        )
+    )
+    assert config.name == "small"
+    assert config.run_dir == str(tmp_path / "deep" / "runs" / "small")
+    assert config.model.name == str(tmp_path / "deep" / "my-model")
+    assert config.red_team.constitution == str(tmp_path / "rules.txt")
+    assert [source.path for source in config.prompts.sources] == [
+        str(tmp_path / "deep/data/p.jsonl"),
+        "/elsewhere/p.csv",
+    ]
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path) -> None:
+    config = configuration.load(write(tmp_path, '[[prompts.sources]]\npath = "~/p.jsonl"'))
+    assert config.prompts.sources[0].path == str((Path.home() / "p.jsonl").resolve())
+
+
+def test_hub_names_and_the_bundled_model_are_no_paths(tmp_path: Path) -> None:
+    (tmp_path / "bundled").mkdir()
+    assert configuration.load(write(tmp_path, "")).model.name == "bundled"
+    assert configuration.load(write(tmp_path, "")).prompts.sources[0].path == "bundled"
+    assert configuration.load(write(tmp_path, '[model]\nname = "org/model"')).model.name == "org/model"
+
+
+def test_a_dumped_configuration_reads_as_the_same_one_from_anywhere(tmp_path: Path) -> None:
+    config = configuration.load(
+        write(
+            tmp_path / "one",
+            """
+            name = "trip"
+            arms = ["hrlaif"]
+            [judge]
+            url = "http://a/v1"
+            model = "m"
+            budget_usd = 2.5
+            usd_per_million_prompt_tokens = 0.1
+            usd_per_million_completion_tokens = 0.4
+            [[judge.replicas]]
+            url = "http://b/v1"
+            model = "m"
+            weight = 2.0
+            [evaluation.judge]
+            url = "http://c/v1"
+            model = "other"
+            [[prompts.sources]]
+            path = "p.csv"
+            columns = { prompt = "A, B", reference = "answer.value", lang = "" }
+            task = "math"
+            split = "evaluation"
+            [[prompts.sources]]
+            [red_team]
+            strategies = ["role_play"]
+            """,
+        )
+    )
+    assert (config.prompts.sources[0].task, config.prompts.sources[0].split) == (Task.MATH, Split.EVALUATION)
+    again = configuration.load(write(tmp_path / "two", configuration.dump(config), "config.toml"))
+    assert again == config
+
+
+def test_a_dump_writes_every_default_out_and_no_more_than_can_be_read(tmp_path: Path) -> None:
+    values = tomllib.loads(configuration.dump(Config()))
+    assert configuration.parse(values, where="dump") == Config()
+    assert values["policy"]["steps"] == Config().policy.steps
+    assert set(values) == set(Config.model_fields)
+
+
+def test_the_shipped_example_configurations_are_valid() -> None:
+    folder = Path(__file__).resolve().parents[1] / "configs"
+    names = sorted(path.stem for path in folder.glob("*.toml"))
+    assert [configuration.load(folder / f"{name}.toml").name for name in names] == names
+    assert "demo" in names
