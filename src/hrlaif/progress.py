@@ -40,11 +40,12 @@ class Progress:
     def _line(self) -> str:
         seconds = time.monotonic() - self._start
         rate = (self.done - self._resumed) / seconds if seconds > 0 else 0.0
+        per_s = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
         of = f"/{self.total}" if self.total is not None else ""
         left = (
             f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate and self.done < self.total else ""
         )
-        return f"{self.what}: {self.done}{of} in {seconds:.0f} s ({rate:.2g}/s{left})"
+        return f"{self.what}: {self.done}{of} in {seconds:.0f} s ({per_s}/s{left})"
 
     def __enter__(self) -> Progress:
         return self
