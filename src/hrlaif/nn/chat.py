@@ -44,7 +44,7 @@ class Chat:
             tokenizer.chat_template = resources.files("hrlaif.nn").joinpath("plain_chat.txt").read_text("utf-8").strip()
         self.end_id = _end_of_turn(tokenizer)
         eos = [generation_eos] if isinstance(generation_eos, int) else list(generation_eos or ())
-        self.stop_ids = frozenset({self.end_id, *eos, *([tokenizer.eos_token_id] if tokenizer.eos_token_id else ())})
+        self.stop_ids = frozenset(end for end in (self.end_id, tokenizer.eos_token_id, *eos) if end is not None)
         self.pad_id = _pad(tokenizer, self.stop_ids)
         tokenizer.pad_token_id = self.pad_id
 

@@ -56,7 +56,7 @@ def train(
     )
     out.mkdir(parents=True, exist_ok=True)
     with out_of_memory("PPO", REMEDY):
-        training = _Training(prompts, base, reward, section, placement(device, dtype), seed)
+        training = Training(prompts, base, reward, section, placement(device, dtype), seed)
         rows = training.run(Checkpoints(out / "checkpoints", settings=settings), out / "metrics.jsonl")
     summary: dict[str, object] = {
         "base": base,
@@ -75,7 +75,7 @@ def train(
     return summary
 
 
-class _Training:
+class Training:
     """The actors, the optimiser and what else one step hands to the next."""
 
     def __init__(

@@ -54,7 +54,7 @@ def train(
         "reward", section.model_dump(), base, seed, device, dtype, [encode(pair).hex() for pair in pairs]
     )
     out.mkdir(parents=True, exist_ok=True)
-    training = _Training(base, section, placement(device, dtype), seed=seed)
+    training = Training(base, section, placement(device, dtype), seed=seed)
     rendered = render(pairs, training.backbone.chat, max_tokens=section.max_tokens)
     train_pairs, held_out = split(rendered, held_out=section.held_out)
     checkpoints = Checkpoints(out / "checkpoints", settings=settings)
@@ -78,7 +78,7 @@ def train(
     return summary
 
 
-class _Training:
+class Training:
     """The model under training and its optimiser."""
 
     def __init__(self, base: str, section: RewardSection, place: Any, *, seed: int) -> None:
