@@ -32,10 +32,10 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
-# "A" that goes on as the article: "A good answer would be", "A and B are equal".
-_ARTICLE = re.compile(r"[\W_]*[Aa][ \t]+(?!is\b|because\b)[a-z]")
-# Around a letter: quotation marks and the like, and the space as some tokenizers write it. Not "<": a weak judge that
-# repeats a mark has chosen nothing, even where the mark begins with a letter.
+# A reply that chooses: one letter, with nothing but quotation marks and the like before it. Not "<<b" (a weak judge
+# that repeats a mark), not "A good answer would" or "A and B" (only "A is" and "A because" go on about the response).
+_CHOICE = re.compile(r"(?:[^\w<]|_)*([A-Za-z])(?![A-Za-z0-9])(?![ \t]+(?!is\b|because\b)[a-z])")
+# What may stand around the letter within its token; "Ġ" is the space as some tokenizers write it.
 _AROUND = re.compile(r"^Ġ|[^\w<]|_")
 
 
@@ -84,12 +84,13 @@ async def choose(judge: ChatModel, question: str, options: tuple[str, ...], *, p
 
 
 def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str, float] | None:
-    """P(option) read from the first token that is an option, normalised over the options.
+    """P(option), normalised over the options; None where the reply does not begin with one of these letters.
 
-    Tokens before it may hold quotation marks and the like, but no word; variants (" A", "a", "A.") count together.
-    Without log-probabilities the text's letter gets probability 1. An "A" that goes on as the article is no choice.
+    Read from the alternatives of the token that holds the letter; variants (" A", "a", "A.") count together. Without
+    log-probabilities the reply's letter gets probability 1.
     """
-    if "A" in options and _ARTICLE.match(reply.text):
+    chosen = _CHOICE.match(reply.text)
+    if chosen is None or (letter := chosen.group(1).upper()) not in options:
         return None
     for alternatives in reply.top_logprobs:
         best = _letter(max(alternatives, key=lambda token: alternatives[token], default=""))
@@ -97,16 +98,13 @@ def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str
             continue
         mass = dict.fromkeys(options, 0.0)
         for token, logprob in alternatives.items():
-            if (letter := _letter(token)) in mass:
-                mass[letter] += math.exp(logprob)
+            if (variant := _letter(token)) in mass:
+                mass[variant] += math.exp(logprob)
         total = sum(mass.values())
-        if best not in options or total == 0:
-            break
-        return {option: probability / total for option, probability in mass.items()}
-    found = re.match(r"(?:[^\w<]|_)*([A-Za-z])\b", reply.text)
-    if found and found.group(1).upper() in options:
-        return {option: float(option == found.group(1).upper()) for option in options}
-    return None
+        if best in options and total > 0:
+            return {option: probability / total for option, probability in mass.items()}
+        break
+    return {option: float(option == letter) for option in options}
 
 
 def _letter(token: str) -> str:
