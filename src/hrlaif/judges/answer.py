@@ -13,7 +13,6 @@ from hrlaif.judges.compare import conversation
 from hrlaif.models.base import ChatModel
 from hrlaif.types import Outcome, Prompt, Response, Verification
 
-_OUTCOMES = {"same": Outcome.CORRECT, "different": Outcome.WRONG, "none": Outcome.UNREADABLE}
 _FRACTION = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
 # A whole number with its sign, thousands, decimals and denominator; a word; a letter of a script that writes no spaces.
 _WORDS = re.compile(
@@ -43,12 +42,10 @@ async def check_answer(judge: ChatModel, prompt: Prompt, response: Response, *, 
     )
     fields, _, cost = await ask_fields(judge, question, AnswerCheck, purpose=purpose, max_tokens=128)
     found = fields.final_answer.strip() if fields else ""
-    if fields is None or not found or not _occurs(found, response.text):
+    if fields is None or fields.verdict == "none" or not found or not _occurs(found, response.text):
         return Verification(response.id, Outcome.UNREADABLE, None, judge.name, cost=cost)
-    outcome = _OUTCOMES[fields.verdict]
-    return Verification(
-        response.id, outcome, None if outcome is Outcome.UNREADABLE else found, judge.name, prompt.reference, cost
-    )
+    outcome = Outcome.CORRECT if fields.verdict == "same" else Outcome.WRONG
+    return Verification(response.id, outcome, found, judge.name, prompt.reference, cost)
 
 
 def _reference(prompt: Prompt) -> str:
