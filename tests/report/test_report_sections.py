@@ -8,7 +8,7 @@ import pytest
 
 from hrlaif.artifacts import write_json, write_records
 from hrlaif.config import Config, EndpointSection, EvaluationSection
-from hrlaif.report.costs import cost
+from hrlaif.report.costs import cost, settings
 from hrlaif.report.data import load
 from hrlaif.report.headline import headline
 from hrlaif.report.judge import judge, judge_warning
@@ -212,3 +212,10 @@ def test_costs_are_shown_by_purpose_and_per_label(full_run: Path, config: Config
     section = cost(load(full_run, config))
     assert table(section, "Model calls")["red team"] == ["610", "256,200", "7,320", "0.1220"]
     assert table(section, "Labels")["hrlaif"][-1] == "576"
+
+
+def test_settings_hold_every_default_and_not_the_place_of_the_run(tmp_path: Path) -> None:
+    code = settings(load(tmp_path, Config(run_dir=str(tmp_path), seed=7))).code
+    assert "seed = 7" in code
+    assert "gae_lambda" in code
+    assert str(tmp_path) not in code

@@ -58,10 +58,10 @@ def _amount(key: str, value: Any) -> Cell:
 
 
 def settings(run: RunData) -> Section:
-    """The resolved configuration, every default written out."""
+    """The resolved configuration, every default written out; not where the run lies, which says nothing about it."""
     return Section(
         "settings",
         "Settings",
         lead=("The resolved configuration of this run, defaults included.",),
-        code=dump(run.config),
+        code=dump(run.config.model_copy(update={"run_dir": ""})),
     )

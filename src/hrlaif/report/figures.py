@@ -179,7 +179,7 @@ def _dots(axes: Axes, chart: Dots) -> None:
         axes.axhline(row - 0.5, color=INK, alpha=0.12, linewidth=0.8)
     axes.set_yticks(range(len(chart.rows)), [name for name, _ in chart.rows])
     axes.set_ylim(len(chart.rows) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=9)
     low = min((p.low for _, points in chart.rows for p in points.values()), default=0)
     axes.set_xlim(0 if low < 0.35 or chart.reference is None else 0.3, 1.0)
     axes.margins(x=0.02)

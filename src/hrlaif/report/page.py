@@ -114,7 +114,7 @@ def _clear(figures: Path, *, keep: set[str]) -> None:
 def _facts(run: RunData, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     config = run.config
     own = {
-        "policy": config.model.name,
+        "policy": Path(config.model.name).name if Path(config.model.name).is_absolute() else config.model.name,
         "judge": run.calibration.get("judge") or config.judge.model or "bundled",
         "arms": ", ".join(config.arms),
         "prompts": f"{len(run.prompts):,}",
