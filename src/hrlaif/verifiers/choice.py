@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from hrlaif.types import Finish, Outcome
 from hrlaif.verifiers.options import Options, gold_letter, options_of, words_of
 from hrlaif.verifiers.quantity import Match, compare, quantity
-from hrlaif.verifiers.statement import Kind, clean, closing_sentences, commitments, is_conclusion
+from hrlaif.verifiers.statement import Kind, clean, closing_sentences, commitments, is_conclusion, is_revised
 
-TAILS = (350, 1500)
+TAILS = (350, 1500, 12_000)
+MAX_TOKENS = 400
+LINE = 1000
 CONTEXT = 120
 
 
@@ -48,7 +50,10 @@ _STYLE = re.compile(
     r"|\\[,;!]|[*`$#]|(?<!\w)_|_(?!\w)"
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{([^{}]*)\}?")
-_TOKEN = re.compile(r"(?P<letter>[A-Z])(?<![\w'\-\\][A-Z])(?P<more>(?P=letter)*)(?![\w'])(?P<close>\s*[)\]}\"'])?")
+_TAG = re.compile(r"<answer>([^<>]*)(?:</answer>)?")
+_TOKEN = re.compile(
+    r"(?P<letter>[A-Z])(?<![A-Za-z0-9_À-ɏ'\-\\][A-Z])(?P<more>(?P=letter)*)(?![A-Za-z0-9_À-ɏ'])(?P<close>\s*[)\]}\"'])?"
+)
 _OPENING = re.compile(r"[(\[{\"']\s*\Z")
 _SPACED = re.compile(r"([A-Z])(?<!\w[A-Z])(?:[ ,]+\1){3,9}(?!\w)")
 _NOUN = r"(?:answer|ans|choice|option|selection|response|guess|conclusion|candidate|letter|result)"
@@ -58,7 +63,7 @@ _ABOUT = (
 )
 _FILL = (
     r"(?:[\s:,\"'(\[\->=]|\b(?:therefore|thus|then|indeed|clearly|probably|likely|most|definitely|actually"
-    r"|simply|hence|so|again|"
+    r"|simply|hence|so|again|closest|nearest|best|to|represented|represented by|i think|i believe|i guess|indicated by|"
     r"option|choice|letter|answer|statement|number|the|as follows|given by|will be|to be)\b|选项|选|项|为|是|应)*"
 )
 _LEFT = re.compile(
@@ -68,11 +73,17 @@ _LEFT = re.compile(
     rf"|was|would\s+be|must\s+be|:)"
     rf"|\b(?:choose|chose|select|selected|pick|picked|choosing|selecting|picking|go\s+with|going\s+with"
     rf"|opt\s+for|settle\s+on|mark|"
-    rf"corresponds?\s+to|matches|leads?\s+(?:us\s+)?to|points?\s+to|answer\s+with)"
+    rf"corresponds?\s+to|(?:closest|nearest|corresponding|equivalent)\s+to|matches|leads?\s+(?:us\s+)?to|points?\s+to|answer\s+with)"
+    rf"|\b(?:which|that|this|it)(?:'s|\s+is)\s+(?:closest\s+to\s+|given\s+by\s+|clearly\s+)?(?:option|choice|answer)"
     rf"|(?:^|\n)\s*(?:final\s+|correct\s+)?answer|答案[^。\n,]{{0,8}}?[是为选:]|(?:故|应|因此|所以|因而|则|可|就|,|，|。|^|\n|我|当)\s*选择?)"
     rf"\s*{_FILL}\Z",
     re.I,
 )
+_LEFT_SO = re.compile(
+    r"(?:^|[.!?\n。,])\s*(?:so|thus|hence|therefore|ergo|所以|因此|故)\s*[,:]?\s*(?:it(?:'s|\s+is)\s+)?(?:option\s+)?[\s(\[\"']*\Z",
+    re.I,
+)
+_SENTENCE_OVER = re.compile(r"\s*[.!。]?\s*(?:\n|$)")
 _LEFT_NOT = re.compile(
     r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bexcept|\bexclud\w+|\beliminat\w+|\brul\w+\s+out|\breject\w*"
     r"|\brather\s+than|\binstead\s+of|"
@@ -81,13 +92,14 @@ _LEFT_NOT = re.compile(
     re.I,
 )
 _LEFT_UNREAL = re.compile(
-    r"(?:\b(?:if|suppose|supposing|assume|assuming|whether|unless|were|format|form|such\s+as|e\.g\.|example)\b"
+    r"(?:\b(?:if|suppose|supposing|assume|assuming|whether|unless|were|format|form|such\s+as|e\.g\.|example|initially|originally|"
+    r"at\s+first|first\s+thought|previously|student|tempting)\b"
     r"|如果|假设|格式)"
     r"[^.\n,;:。，]{0,60}[\s:(\"']*\Z|\bformat\b[^.\n。]{0,60}\Z",
     re.I,
 )
 _RIGHT_NOT = re.compile(
-    r"\s*[.,:]?\s*(?:(?:and|or)\s+(?:option\s+)?\(?[A-Z]\)?\s+)?(?:(?:is|are|was|were|would\s+be|seems?"
+    r"\s*\?|\s*[.,:]?\s*(?:(?:and|or)\s+(?:option\s+)?\(?[A-Z]\)?\s+)?(?:(?:is|are|was|were|would\s+be|seems?"
     r"|must\s+be|also)\s+(?:\w+\s+){0,2}?"
     r"(?:not\b|incorrect|wrong|false\b|invalid|ruled\s+out|eliminated|impossible|inaccurate|excluded)|(?:does"
     r"|do|did|can|could|is|are|was|would)"
@@ -97,9 +109,10 @@ _RIGHT_NOT = re.compile(
 _RIGHT = re.compile(
     r"[\s.,:]*(?P<gap>[^.\n。]{0,60}?)(?:\b(?:is|are|seems?|appears?|would\s+be|must\s+be|should\s+be|was"
     r"|remains)\s+(?:to\s+be\s+)?"
-    r"(?:(?:indeed|clearly|therefore|thus|hence|the|also|most|more|only|best|single|final|likely|probably"
+    r"(?:(?:indeed|clearly|therefore|thus|hence|the|most|more|only|best|single|final|likely|probably"
     r"|definitely|my|our|an?|overall)\s+)*"
-    r"(?:correct|right|answer|best\b|closest|choice|appropriate|suitable|accurate\s+(?:answer|choice|option))"
+    r"(?:correct|right|answer|best\b|closest|choice|appropriate|suitable|reasonable|plausible|fitting|better|"
+    r"accurate\s+(?:answer|choice|option))(?!\s+(?:if|only|when|unless|in\s+that|in\s+saying|about|that)\b)"
     r"|\s*(?:项|选项)?\s*(?:是|为)?\s*(?:正确|对的|符合|最佳|最合适))",
     re.I,
 )
@@ -114,7 +127,8 @@ _WORD_NEXT = re.compile(
     r"\s+(?!(?:because|since|as|due|for|which|and|or|is|was|based|given|by|in|with|i\.e)\b)[a-zA-Z]"
 )
 _FORMULA_NEXT = re.compile(r"\s*[=<>+^_*/]|\(|\s*-\s*\d")
-_LINE_OPTION = re.compile(r"(?:^|\n)\s*(?:\(([A-Z])\)|([A-Z])[).:、])\s*(?=\S)")
+_OTHER_OPTION = re.compile(r"\([A-Z]\)|(?<!\w)[A-Z][).:、](?=\s)")
+_LINE_OPTION = re.compile(r"(?:^|\n)\s*(?:\(([A-Z])\)|([A-Z])(?:[).:、]|\s[-—–]\s))\s*(?=\S)")
 _FILLER_ONLY = re.compile(
     rf"(?:[\s).,:;(\"'\]\[!]|\b(?:so|thus|therefore|hence|the|my|final|correct|best|is|was|i|and|that)\b"
     rf"|\b{_NOUN}\b|答案|选|是|为|,|。)*",
@@ -135,7 +149,7 @@ def flat(text: str) -> str:
     if "\\" in text or "*" in text or "`" in text or "$" in text or "#" in text or "_" in text:
         text = _STYLE.sub(lambda match: match.group(1) or "", text)
         text = _BOX.sub(r" answer is: \1 . ", _STYLE.sub(lambda match: match.group(1) or "", text))
-    return text
+    return _TAG.sub(r" answer is: \1 . ", text) if "<answer>" in text else text
 
 
 def read_choice(text: str, options: Options, *, finish: Finish = Finish.STOP) -> str | None:
@@ -144,15 +158,19 @@ def read_choice(text: str, options: Options, *, finish: Finish = Finish.STOP) ->
     if not text or finish is Finish.FAILED:
         return None
     is_cut = finish is Finish.LENGTH
-    for size in (*TAILS, len(text)):
+    for size in TAILS:
         body = flat(text[-size:])
         found = _last_letter(body, options, is_cut=is_cut)
         if size >= len(text) or (found is not None and found[1] > CONTEXT):
             break
+    may_retract = not any(_RETRACTED.search(words) for words in options.words)
     if found is not None:
         letter, end = found
-        return None if letter is None or _RETRACTED.search(body, end) else letter
-    if _RETRACTED.search(body, max(0, len(body) - 400)) and not any("none of" in words for words in options.words):
+        if is_revised(body, end):
+            sentences = closing_sentences(body[end:], 1)
+            return None if is_cut or not sentences else _named(sentences[0], options)
+        return None if letter is None or (may_retract and _RETRACTED.search(body, end)) else letter
+    if may_retract and _RETRACTED.search(body, max(0, len(body) - 400)):
         return None
     return _small_letter(body, options, is_cut=is_cut) or _by_words(text, options, is_cut=is_cut)
 
@@ -163,7 +181,7 @@ def _last_letter(body: str, options: Options, *, is_cut: bool) -> tuple[str | No
     spaced = [match for match in _SPACED.finditer(body) if match[1] in options.letters]
     if spaced and not any(token.start() > spaced[-1].end() for token in tokens):
         return spaced[-1][1], spaced[-1].end()
-    for index in range(len(tokens) - 1, -1, -1):
+    for index in range(len(tokens) - 1, max(-1, len(tokens) - MAX_TOKENS), -1):
         token = tokens[index]
         if not _is_committed(body, token, options, is_cut=is_cut):
             continue
@@ -190,9 +208,16 @@ def _is_committed(body: str, token: re.Match[str], options: Options, *, is_cut: 
     is_bare = not (token["close"] and _OPENING.search(left[-4:]))
     if is_bare and _is_word_or_formula(body, token, options):
         return False
-    if not _LEFT.search(left) and not _is_called_right(body, token, is_bare=is_bare) and not _is_line(body, token):
+    if not (
+        _LEFT.search(left)
+        or _is_called_right(body, token, is_bare=is_bare)
+        or _is_line(body, token, options)
+        or (_SENTENCE_OVER.match(body, end) and _LEFT_SO.search(left))
+    ):
         return False
-    return not (_LEFT_NOT.search(left[-60:]) or _LEFT_UNREAL.search(left) or _RIGHT_NOT.match(body, end))
+    if _LEFT_NOT.search(left[-60:]) or _LEFT_UNREAL.search(left):
+        return False
+    return not _RIGHT_NOT.match(body, end) or _own_words_follow(body, end, token["letter"], options)
 
 
 def _is_called_right(body: str, token: re.Match[str], *, is_bare: bool) -> bool:
@@ -205,18 +230,23 @@ def _is_called_right(body: str, token: re.Match[str], *, is_bare: bool) -> bool:
 
 def _is_word_or_formula(body: str, token: re.Match[str], options: Options) -> bool:
     """True where a bare capital is the article "A", the pronoun "I", a numeral or a variable rather than a letter."""
-    if _FORMULA_NEXT.match(body, token.end()):
+    if _FORMULA_NEXT.match(body, token.end()) or _begins_words(body, token, options):
         return True
     if (
         token["close"]
         or token["letter"] not in "AI"
-        or re.search(r"\b(?:option|choice|letter)\s*\Z", body[: token.start()], re.I)
+        or re.search(r"\b(?:option|choice|letter)\s*\Z", body[max(0, token.start() - 20) : token.start()], re.I)
     ):
         return False
-    if token["letter"] == "I" and any(re.match(r"i{1,3}\b", words) for words in options.words):
-        return True
     following = _WORD_NEXT.match(body, token.end())
     return following is not None and not _own_words_follow(body, token.end(), token["letter"], options)
+
+
+def _begins_words(body: str, token: re.Match[str], options: Options) -> bool:
+    """True where the capital is not a letter but the beginning of an option's words ("I only", "C major", "B类")."""
+    begun = [option for option in options.lettered if option[0] == token["letter"].lower()]
+    words = words_of(body[token.start() : token.start() + 200]) if begun else ""
+    return any(words == option or words.startswith(option + " ") for option in begun)
 
 
 def _own_words_follow(body: str, end: int, letter: str, options: Options) -> bool:
@@ -226,18 +256,22 @@ def _own_words_follow(body: str, end: int, letter: str, options: Options) -> boo
     return words_of(body[end : end + 300]).startswith(options.words[index][:30])
 
 
-def _is_line(body: str, token: re.Match[str]) -> bool:
+def _is_line(body: str, token: re.Match[str], options: Options) -> bool:
     """True where the letter is the last line, or the only line of the form "B) words" is the first or the last one."""
-    line_start = body.rfind("\n", 0, token.start()) + 1
-    line_end = body.find("\n", token.end())
+    line_start = body.rfind("\n", max(0, token.start() - LINE), token.start()) + 1
+    line_end = body.find("\n", token.end(), token.end() + LINE)
+    if (line_start == 0 and token.start() > LINE) or (line_end < 0 and len(body) - token.end() > LINE):
+        return False
     line_end = len(body) if line_end < 0 else line_end
     if re.search(r"\w", body[line_start : token.start()]):
         return False
-    is_last = not body[line_end:].strip()
+    is_last, is_first = not body[line_end:].strip(), not body[:line_start].strip()
     if not re.search(r"\w", body[token.end() : line_end]):
-        return is_last
+        return is_last or is_first
+    is_own = words_of(body[token.end() : line_end]) in options.words
+    if not is_own and _OTHER_OPTION.search(body, token.end(), line_end):
+        return False
     lines = {match[1] or match[2] for match in _LINE_OPTION.finditer(body)}
-    is_first = not body[:line_start].strip()
     return (
         (is_last or is_first)
         and lines == {token["letter"]}
@@ -291,14 +325,13 @@ def _by_words(text: str, options: Options, *, is_cut: bool) -> str | None:
     """The option whose own words the response announces or concludes with, if it is exactly one."""
     if not options.words:
         return None
-    announced = [
-        found for found in commitments(text[-TAILS[-1] :]) if not found.is_negated and (found.is_whole or not is_cut)
-    ]
-    for found in reversed(announced[-1:]):
-        letter = _named(found.body, options, is_exact=found.kind is Kind.BOXED)
-        if letter is not None:
-            return letter
-    if is_cut or announced:
+    announced = [found for found in commitments(text[-TAILS[1] :]) if found.is_whole or not is_cut]
+    if announced:
+        last = announced[-1]
+        if last.is_negated:
+            return _same_words(last.body, options)
+        return _named(last.body, options, is_exact=last.kind is Kind.BOXED)
+    if is_cut:
         return None
     sentences = closing_sentences(text)
     if len(sentences) == 1:
@@ -310,18 +343,22 @@ def _by_words(text: str, options: Options, *, is_cut: bool) -> str | None:
 
 
 _DENIED = re.compile(
-    r"\b(?:not|no|never|neither|nor|except|incorrect|wrong|false|none|unlike|cannot)\b|n't\b|不|非|没", re.I
+    r"(?<![a-z])(?:not|no|never|neither|nor|except|incorrect|wrong|false|none|unlike|cannot)(?![a-z])|n't\b|不|非|没",
+    re.I,
 )
+
+
+_CONTRAST = re.compile(r",?\s+(?:and\s+not|but\s+not|not|rather\s+than|instead\s+of)\s|(?:而不是|而非)", re.I)
 
 
 def _named(sentence: str, options: Options, *, is_exact: bool = False) -> str | None:
     """The letter of the one option that a sentence names in whole words, denying nothing."""
+    if (same := _same_words(sentence, options)) is not None:
+        return same
+    sentence = _CONTRAST.split(sentence, maxsplit=1)[0]
     words = words_of(sentence)
     if not words:
         return None
-    same = [letter for letter, option in zip(options.letters, options.words, strict=True) if option == words]
-    if same:
-        return same[0] if len(same) == 1 else None
     value = quantity(sentence)
     if value is not None:
         values = [(letter, quantity(option)) for letter, option in zip(options.letters, options.words, strict=True)]
@@ -342,6 +379,12 @@ def _named(sentence: str, options: Options, *, is_exact: bool = False) -> str | 
     if len(option) <= 3 and not re.search(rf"(?:\b(?:is|are|was|be|equals)|=|:) (?:\w+ )?{re.escape(option)}$", words):
         return None
     return letter
+
+
+def _same_words(text: str, options: Options) -> str | None:
+    words = words_of(text)
+    same = [letter for letter, option in zip(options.letters, options.words, strict=True) if option == words]
+    return same[0] if len(same) == 1 else None
 
 
 def _inside(words: str, options: Options) -> Iterator[tuple[str, str]]:

@@ -55,8 +55,9 @@ _APPROXIMATE = re.compile(r"\s*(?:\\approx|≈|\\simeq|\\sim|≒)\s*")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _BASE = re.compile(r"^\s*\(?([\da-zA-Z]+)\)?_\{?(\d{1,2})\}?\s*$")
 _LETTER = re.compile(r"^\s*\(?\s*([A-Za-z])\s*\)?\s*[.:]?\s*$")
-_PURE_WORDS = re.compile(r"[a-zA-Z][a-zA-Z'\- ]*|[\u4e00-\u9fff]+")
+_PURE_WORDS = re.compile(r"(?:[a-zA-Z]{3,}|no|is|of|to|an?)(?:[ \-']+(?:[a-zA-Z]+))*|[\u4e00-\u9fff]+")
 _BRACKETS = {"(": ")", "[": "]", "\\{": "\\}"}
+_OR = re.compile(r"\s*(?<![a-zA-Z\\])or(?![a-zA-Z])\s*|\s*或\s*")
 _LIST_WORD = re.compile(
     r"\s*(?:,\s*)?(?:\\text\s*\{\s*)?(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])(?:\s*\})?\s*|\s*[和或、]\s*"
 )
@@ -66,7 +67,7 @@ def _match_values(gold: str, values: tuple[str, ...], relate: Relate) -> Match |
     """None where several values contradict each other and the reference is not the list of them."""
     if len(values) == 1:
         return match_value(gold, values[0], relate)
-    is_list = len(split_top(_LIST_WORD.sub(", ", latex(gold)))) == len(values)
+    is_list = len(_list_parts(latex(gold))) == len(values)
     whole = match_value(gold, ", ".join(values), relate) if is_list else None
     if whole is Match.SAME:
         return Match.SAME
@@ -90,8 +91,11 @@ def match_value(reference: str, found: str, relate: Relate) -> Match:
     decided = _match_plain(left, right)
     if decided is not None:
         return decided
-    if (parts := _match_parts(left, right)) is not None:
-        return parts
+    if _OR.search(right) and not _is_list(left):
+        parts = [match_value(left, part, relate) for part in _OR.split(right) if part.strip()]
+        return Match.DIFFERENT if set(parts) == {Match.DIFFERENT} else Match.UNKNOWN
+    if (match := _match_parts(left, right)) is not None:
+        return match
     return relate(left, right)
 
 
@@ -100,7 +104,7 @@ def _prepared(text: str) -> str:
     parts = _APPROXIMATE.split(text)
     if len(parts) > 1:
         text = parts[0] if not _NAME.fullmatch(parts[0] + "=") else parts[1]
-    return text.strip(" .,;:*")
+    return text.lstrip(" ,;:*").rstrip(" .,;:*")
 
 
 def _match_plain(left: str, right: str) -> Match | None:
@@ -144,12 +148,23 @@ def _last_quantity(text: str) -> Quantity | None:
 
 def _match_bases(left: re.Match[str] | None, right: re.Match[str] | None, ours: str, theirs: str) -> Match:
     if left is None or right is None:
-        return Match.UNKNOWN
-    try:
-        same = int(left.group(1), int(left.group(2))) == int(right.group(1), int(right.group(2)))
-    except ValueError:
-        same = key(ours) == key(theirs)
+        plain = quantity(theirs if right is None else ours)
+        based = left or right
+        if plain is None or based is None or not based.group(1).isdigit():
+            return Match.UNKNOWN
+        digits, base = based.group(1), int(based.group(2))
+        is_near = plain.value in (int(digits), _in_base(digits, base))
+        return Match.UNKNOWN if is_near else Match.DIFFERENT
+    values = _in_base(left.group(1), int(left.group(2))), _in_base(right.group(1), int(right.group(2)))
+    same = values[0] == values[1] if None not in values else key(ours) == key(theirs)
     return Match.SAME if same else Match.DIFFERENT
+
+
+def _in_base(digits: str, base: int) -> int | None:
+    try:
+        return int(digits, base)
+    except ValueError:
+        return None
 
 
 def _match_words(left: str, right: str) -> Match:
@@ -180,6 +195,14 @@ def _match_parts(left: str, right: str) -> Match | None:
     if Match.DIFFERENT in diagonal:
         return Match.DIFFERENT
     return Match.UNKNOWN if Match.UNKNOWN in diagonal else Match.SAME
+
+
+def _list_parts(text: str) -> list[str]:
+    return split_top(_LIST_WORD.sub(", ", text))
+
+
+def _is_list(text: str) -> bool:
+    return len(_list_parts(text)) > 1 or text[:1] in "([{" or text[:2] == "\\{" or "\\pm" in text
 
 
 def _match_part(left: str, right: str) -> Match | None:

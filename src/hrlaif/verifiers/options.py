@@ -15,11 +15,15 @@ _UNKNOWN_OPTIONS = "ABCDEFGHIJ"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of one question: the valid letters, and the words of each (empty where they are not given)."""
+    """The options of one question: the valid letters, and the words of each (empty where they are not given).
+
+    `lettered` are those words that begin with a single letter themselves ("I only", "C major").
+    """
 
     letters: str
     words: tuple[str, ...]
     have_small_letters: bool
+    lettered: tuple[str, ...] = ()
 
 
 _OPTION = re.compile(
@@ -35,7 +39,7 @@ def options_of(choices: tuple[str, ...], question: str) -> Options:
     words = tuple(words_of(choice) for choice in choices)
     small = any(re.search(r"\([a-j]\)", choice) for choice in choices)
     if choices:
-        return Options(_LETTERS[: len(choices)], words, small)
+        return Options(_LETTERS[: len(choices)], words, small, _lettered(words))
     listed: list[str] = []
     for match in _OPTION.finditer(question[-8000:]):
         letter = match.group(1) or match.group(2)
@@ -46,7 +50,12 @@ def options_of(choices: tuple[str, ...], question: str) -> Options:
     if len(listed) < 2:
         return Options(_UNKNOWN_OPTIONS, (), False)
     small = any(re.search(r"\([a-j]\)", words) for words in listed)
-    return Options(_LETTERS[: len(listed)], tuple(words_of(words) for words in listed), small)
+    words = tuple(words_of(option) for option in listed)
+    return Options(_LETTERS[: len(listed)], words, small, _lettered(words))
+
+
+def _lettered(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(option for option in words if len(option) > 1 and re.match(r"i{1,3}\b|[a-z](?![a-z])", option))
 
 
 _NOT_WORDS = re.compile(r"[^\w%°$+\-./=^<>\\{}()\[\]]+|[.,;:](?=\s|$)")

@@ -106,7 +106,7 @@ _MEASURES = frozenset("cm m km mm g kg s min h l ml in ft lb oz dollar cent 元 
 
 def quantity(text: str) -> Quantity | None:
     """The quantity that `text` writes, the whole of it; None where it writes anything else or anything more."""
-    text = latex(text).strip(" .,;:!?。*")
+    text = latex(text).lstrip(" ,;:*").rstrip(" .,;:!?。*")
     if not text or len(text) > MAX_DIGITS:
         return None
     read = _ratio(text) or _decimal(text) or _chinese(text) or _english(text)
@@ -226,16 +226,22 @@ def _decimal(text: str) -> tuple[Fraction, int | None, int] | None:
 
 
 def _chinese_integer(text: str) -> int | None:
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return int(text)
+    if len(text) > 40:
+        return None
     if all(character in _CN_DIGITS for character in text) and (len(text) == 1 or "两" not in text):
         return int("".join(str(_CN_DIGITS[character]) for character in text))
     total = section = digit = 0
     for character in text:
         if character in _CN_DIGITS:
+            if digit:
+                return None
             digit = _CN_DIGITS[character]
         elif character == "万":
             total, section, digit = (total + section + digit) * 10**4, 0, 0
+        elif character not in _CN_UNITS:
+            return None
         else:
             section += (digit or 1) * _CN_UNITS[character]
             digit = 0

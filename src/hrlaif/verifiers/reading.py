@@ -48,6 +48,9 @@ def read_answer(text: str, *, finish: Finish = Finish.STOP) -> Answer | None:
     found = [commitment for commitment in commitments(text) if not commitment.is_negated]
     if is_cut:
         found = [commitment for commitment in found if commitment.is_whole]
+    if any(commitment.kind is Kind.BOXED for commitment in found):
+        while found[-1].kind is Kind.SAID and not _VALUE_LIKE.search(_value(found[-1]) or ""):
+            found.pop()
     if found:
         last = found[-1]
         if is_revised(text, last.end):
@@ -65,7 +68,8 @@ _VALUE_LIKE = re.compile(r"[\d\\]|^.{1,3}$")
 
 def _value(commitment: Commitment) -> str | None:
     if commitment.kind is Kind.BOXED:
-        return commitment.body.strip() or None
+        inside = commitments(latex(commitment.body))
+        return said_value(inside[-1].body) if inside else commitment.body.strip() or None
     if is_refusal(commitment.body):
         return None
     return said_value(commitment.body)
@@ -90,12 +94,15 @@ _CLAUSE = re.compile(
 _AMBIGUOUS = re.compile(
     r"\b(?:or|twice|half|double|triple|times|less|more|plus|minus|than|between|either|from)\b|或|不|倍", re.I
 )
+_SUPPOSED = re.compile(r"\W*(?:suppose|assume|assuming|let us|let's|what if|如果|假设|假如|设)", re.I)
 _NEGATED = re.compile(r"(?:\bnot|n't|\brather than|\binstead of|不是|而非)\s*$", re.I)
 _IN_TEXT = re.compile(
-    r"(?<![\w.\\])(?:[-+]\s?)?(?:US\$|[$€£¥])?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+|\s\d+/\d+)?"
+    r"(?<![A-Za-z0-9_^{.\\])(?:[-+]\s?)?(?:US\$|[$€£¥])?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+|\s\d+/\d+)?"
     r"(?:\s*(?:%|percent\b)|(?:\s?[a-zA-Z]{1,3}\b|°))?|\\frac\s*\{\d+\}\s*\{\d+\}"
+    r"|(?<=[有是为得共剩])[一二三四五六七八九十百两]{1,5}(?=[个只元条本张块米人天页支枝棵朵辆名位岁分])"
 )
 _IS = re.compile(r"\b(?:is|are|was|were|equals?|will be|would be)\b\s*:?|[是为]")
+_COMMAND = re.compile(r"\\(?:begin|end)\{[a-z]+\}|\\[a-zA-Z]+")
 _WORD = re.compile(r"[a-zA-Z]{3,}|[\u4e00-\u9fff]")
 _JOINED = re.compile(r"\s*(?:,|;|and|or|和|或|、|,\s*and|,\s*or)\s*", re.I)
 _UNIT_AFTER = re.compile(r"\s*(\\?%|percent(?:age)?\b|degrees?\b|°)", re.I)
@@ -109,6 +116,8 @@ _COPULA = re.compile(
 def said_value(body: str) -> str | None:
     """The value in what follows "the answer is": mathematics or a number at its front, else the only one in it."""
     body = _EMPHASIS.sub("", body).strip()
+    if body.endswith("}") and body.count("}") > body.count("{"):
+        body = body.rstrip("} ,")
     segments = list(_MATH.finditer(body))
     if not segments:
         return _plain_value(body)
@@ -129,7 +138,8 @@ def _inner(segment: re.Match[str]) -> str:
         .strip("$")
         .removeprefix("\\[")
         .removeprefix("\\(")[: -2 if segment.group()[0] == "\\" else None]
-        .strip(" \n.,;")
+        .lstrip(" \n,;")
+        .rstrip(" \n.,;")
     )
 
 
@@ -153,9 +163,8 @@ def _plain_value(body: str) -> str | None:
         return head
     if quantity(body) is not None:
         return body
-    words = _WORD.findall(head)
-    if not words:
-        return body if not _WORD.search(body) else head
+    if not _has_words(head):
+        return head if _has_words(body) else body
     numbers = list(dict.fromkeys(match.group().strip() for match in _IN_TEXT.finditer(head)))
     if not numbers:
         return head if len(head.split()) <= 8 and len(head) <= 80 else None
@@ -164,6 +173,10 @@ def _plain_value(body: str) -> str | None:
     if "=" in head and (tail := head.rpartition("=")[2].strip()) and quantity(tail) is not None:
         return tail
     return head if len(head) <= 80 else None
+
+
+def _has_words(text: str) -> bool:
+    return _WORD.search(_COMMAND.sub(" ", text)) is not None
 
 
 def _bare_number(text: str) -> str:
@@ -190,7 +203,7 @@ def _closing_answer(text: str) -> Answer | None:
 def _closing_value(sentence: str) -> tuple[str | None, bool]:
     """(value, whether it is the only one) of a closing sentence; (None, False) if none stands out."""
     sentence = _EMPHASIS.sub("", sentence).strip().rstrip(".。!")
-    if quantity(sentence) is not None or (len(sentence) <= 40 and not _WORD.search(sentence)):
+    if quantity(sentence) is not None or (len(sentence) <= 200 and not _has_words(sentence)):
         return sentence, True
     segments = list(_MATH.finditer(sentence))
     if segments:
@@ -198,6 +211,8 @@ def _closing_value(sentence: str) -> tuple[str | None, bool]:
         if not rest or (len(rest.split()) <= 3 and not _IN_TEXT.search(rest)):
             unit = _UNIT_AFTER.match(sentence, segments[-1].end())
             return _inner(segments[-1]) + (" " + unit.group(1) if unit else ""), len(segments) == 1
+    if _SUPPOSED.match(sentence):
+        return None, False
     flat = latex(sentence) if segments else sentence
     numbers = [match for match in _IN_TEXT.finditer(flat) if not _NEGATED.search(flat, 0, match.start())]
     if not numbers:

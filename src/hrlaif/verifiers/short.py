@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from hrlaif.types import Finish, Outcome
 from hrlaif.verifiers.notation import latex
-from hrlaif.verifiers.quantity import Match, compare, quantity
+from hrlaif.verifiers.quantity import Match, Quantity, compare, quantity
 from hrlaif.verifiers.reading import said_value
 from hrlaif.verifiers.statement import (
     Commitment,
@@ -98,7 +98,8 @@ def _announced(reference: str, statement: list[Commitment]) -> tuple[Outcome, st
     results = []
     for commitment in statement:
         body = latex(commitment.body) if "\\" in commitment.body else commitment.body
-        results.append((_negated if commitment.is_negated else _match)(reference, body))
+        is_denied = commitment.is_negated and _polarity(body) is None
+        results.append((_negated if is_denied else _match)(reference, body))
     body = statement[-1].body.strip().rstrip(".。")
     if is_refusal(body):
         return Outcome.UNREADABLE, None
@@ -130,14 +131,23 @@ def _match(reference: str, body: str) -> Match:
         found = _polarity(body) if len(body) < 12 else None
         found = _leading_polarity(body) if found is None else found
         return Match.UNKNOWN if found is None else Match.SAME if found is gold else Match.DIFFERENT
-    if _words(reference) == _words(body):
-        return Match.SAME
     number = quantity(reference)
     if number is not None:
-        value = said_value(body)
-        other = quantity(value) if value is not None else None
+        other = _number(body)
         return Match.UNKNOWN if other is None else compare(number, other)
     return _match_words(reference, body)
+
+
+def _number(body: str) -> Quantity | None:
+    """The one number of a short answer, in digits or as a word ("seven fruits"); "two thirds" is not two."""
+    value = said_value(body)
+    number = quantity(value) if value is not None else None
+    if number is None and not re.search(r"\d", body):
+        words = _words(body)
+        named = [place for place, word in enumerate(words) if word.isascii() and quantity(word) is not None]
+        if len(named) == 1 and not {"half", "and"} & set(words):
+            number = quantity(" ".join(words[named[0] :][:2])) or quantity(words[named[0]]) if len(words) < 12 else None
+    return number
 
 
 def _match_symbols(reference: str, body: str) -> Match:
@@ -261,10 +271,9 @@ def _closing(reference: str, text: str, question: str) -> tuple[Outcome, str | N
     for sentence in sentences[:1]:
         if _states(reference, sentence, question):
             return Outcome.CORRECT, reference
-        number, value = quantity(reference), said_value(_predicate(sentence)) if len(sentences) == 1 else None
-        other = quantity(value) if value else None
+        number, other = quantity(reference), _number(_predicate(sentence)) if len(sentences) == 1 else None
         if number is not None and other is not None and not _NEGATION.search(sentence):
-            return _outcome(compare(number, other)), value
+            return _outcome(compare(number, other)), _predicate(sentence)
     return Outcome.UNREADABLE, None
 
 

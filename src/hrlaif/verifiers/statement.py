@@ -50,6 +50,7 @@ _TURN_OPENING = re.compile(r"\s*(?:<s>|<\|(?:im_start|assistant|start_header_id)
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
 _NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Q|Problem|Human|User|问题?|题目)\s*\d{0,3}\s*:", re.I)
 
+_TAG = re.compile(r"<answer>\s*([^<>]{1,600})</answer>")
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=\{)|\\boxed\s+(?=[^\s{])")
 _ANSWER = r"(?:(?:final|correct|right|best)\s+)?(?:answers?|ans|final\s+(?:result|solution|conclusion))\b"
 _ABOUT = (
@@ -76,8 +77,10 @@ _LINE_BODY = (
 _LINE = re.compile(rf"\n{_LINE_BODY}")
 _FIRST_LINE = re.compile(_LINE_BODY)
 _AFTERWARDS = re.compile(
-    r"(?<=\s)[ia]s\s+(?i:(?:the|our|my)\s+(?:final\s+|correct\s+|required\s+)*answer\b)(?!\s*(?:to\b|is\b|[:=]))"
+    r"(?<=\s)[ia]s\s+(?i:(?:the|our|my)\s+(?:final\s+|correct\s+|required\s+)*answer\b)(?!\s*(?:to\b|is\b|[:=?]))"
 )
+_POINTS_BACK = re.compile(r"\b(?:that|this|it|which|what|these|those|here|there)\b|^so$", re.I)
+_LAST_CLAUSE = re.compile(r";\s|,\s+(?=[a-z]{2,})")
 _LAST_END = re.compile(r"(?s:.*)(?:[.!?。]\s|\n|。)")
 _UNREAL = re.compile(
     r"(?:\b(?:if|suppose|supposing|assum(?:e|es|ing)|whether|unless|format|form|incorrect|wrong|previous"
@@ -94,12 +97,13 @@ MATH = (
     r"|(?<![\\\w])\$(?:(?=[^\s$])[^$\n]{0,300}?[^\s\\$]\$(?!\d)|[ \t]+[^$\n]{1,300}?[ \t]\$(?!\w))"
 )
 _DISPLAY = re.compile(r"\$\$.{1,500}?\$\$|(?<!\\)\\\[.{1,500}?\\\]|\\\(.{1,300}?\\\)", re.S)
+_DISPLAY_END = re.compile(r"\s*[.,;。]\s*(?=(?:\$\$|\\\]|\\\))$)")
 _STOP = re.compile(
     rf"(?P<math>{MATH})"
-    r"|(?P<end>[.!?](?=[\s\"'*_)\]]|$)|[。！？]|\n)",
+    r"|(?P<end>(?<!\\)[.!?](?=[\s\"'*_)\]]|$)|[。！？]|\n)",
     re.S,
 )
-_ABBREVIATION = re.compile(r"(?:\b(?:approx|e\.g|i\.e|etc|vs|no|dr|mr|mrs|ms|st|prof|jr|fig|eq|u\.s)|\.[a-z])$", re.I)
+_ABBREVIATION = re.compile(r"(?:\b(?:approx|e\.g|i\.e|etc|vs|dr|mr|mrs|ms|st|prof|jr|fig|eq|u\.s)|\.[a-z])$", re.I)
 _INITIAL = re.compile(r"(?:^|[\s.])[A-Z]$")
 _NAME_GOES_ON = re.compile(
     r"\.? *(?!(?:A|An|The|It|Its|This|That|He|She|They|We|I|In|On|So|If|As|But|And|Because|Since|Then)\b)[A-Z]"
@@ -109,15 +113,15 @@ _SAME_STATEMENT = re.compile(
     r"|[a-zA-Z](?:_\{?\w\}?)?\s*=)*"
 )
 _REVISION = re.compile(
-    r"\b(?:wait|hold on|actually|correction|let me (?:re|double|correct|fix)|i made (?:a|an)|mistake|oops|sorry"
-    r"|apologi[sz]e|"
-    r"on second thought|re-?examin|re-?check|re-?calculat|re-?evaluat|i was wrong|that(?:'s| is) (?:wrong"
-    r"|incorrect|not right))"
-    r"|等等|不对|错了|重新|更正|抱歉",
+    r"(?:[.!?\n]|\()\W*(?:wait|hold on|actually|sorry|oops|hmm)\b|\bcorrection\s*:|\bon second thought\b"
+    r"|\bi was wrong\b|\blet me (?:re-?(?:check|calc|eval|exam|do|think|consider|count|read|view|solve|compute)|double|correct|fix)"
+    r"|\bi(?:'ve| have)? made an? (?:\w+ )?(?:mistake|error)|\bmy (?:mistake|apologies)\b|\bi apologi[sz]e"
+    r"|\bthat(?:'s| is| was) (?:wrong|incorrect|not right)\b"
+    r"|[。!?\n,]\s*(?:等等|等一下|不对|错了|更正|抱歉)|重新(?:计算|考虑|检查|审视|算)|我(?:算|弄|搞)错",
     re.I,
 )
 _SENTENCE_END = re.compile(
-    r"(?<=[.!?])(?<![\s.][A-Z]\.)(?<!\s[DM]r\.)(?<!\sMs\.)(?<!\sSt\.)(?<!\sMrs\.)(?<!\bapprox\.)[\"')\]*_]*\s+(?=[^\s])|(?<=[。！？])|\n+"
+    r"(?<=[.!?])(?<!\\!)(?<![\s.][A-Z]\.)(?<!\s[DM]r\.)(?<!\sMs\.)(?<!\sSt\.)(?<!\sMrs\.)(?<!\bapprox\.)[\"')\]*_]*\s+(?=[^\s])|(?<=[。！？])|\n+"
 )
 _CHATTER = re.compile(
     r"^\W*(?:i hope|hope (?:this|that)|let me know|feel free|if you have|is there anything|please|thank"
@@ -135,7 +139,7 @@ _REFUSAL = re.compile(
     r"\b(?:i|we)(?:'m| am| are)?\s+(?:really\s+)?(?:can(?:no|')t|cannot|can not|could not|couldn't|unable to"
     r"|not able to|won't|"
     r"will not|do(?:n't| not))\s+(?:\w+\s+){0,2}?(?:answer|solve|determine|provide|help|assist|compute"
-    r"|calculate|find|give|know|complete)"
+    r"|calculate|find|give|know|complete|say|tell)"
     r"|\bcannot be (?:determined|answered|solved|calculated)\b|\b(?:impossible|not possible) to (?:determine"
     r"|answer|solve|say)\b"
     r"|\bnot enough information\b|\binsufficient information\b"
@@ -187,7 +191,7 @@ def _announced(text: str, start: int = 0) -> list[Commitment]:
     boxes = _boxes(text, start)
     said: list[Commitment] = []
     for commitment in sorted(_said_all(text, start), key=lambda commitment: commitment.start)[-MAX_COMMITMENTS:]:
-        if not any(commitment.start <= box.start < commitment.end for box in boxes):
+        if not any(commitment.start < box.end and box.start < commitment.end for box in boxes):
             if said and commitment.start < said[-1].end:
                 said.pop()
             said.append(commitment)
@@ -205,7 +209,8 @@ def _said_all(text: str, start: int) -> Iterator[Commitment]:
     for match in _last_matches(_AFTERWARDS, text, start):
         before = _LAST_END.match(text, max(0, match.start() - 200), match.start())
         begin = before.end() if before else max(0, match.start() - 200)
-        if body := text[begin : match.start()].strip():
+        body = _LAST_CLAUSE.split(text[begin : match.start()])[-1].strip()
+        if body and (not _POINTS_BACK.search(body) or re.search(r"[\d$\\]", body)):
             yield Commitment(Kind.SAID, body, begin, match.end(), True, _DENIES.search(body) is not None)
 
 
@@ -214,9 +219,12 @@ def _last_matches(pattern: re.Pattern[str], text: str, start: int) -> list[re.Ma
 
 
 def _boxes(text: str, start: int) -> list[Commitment]:
-    if "box" not in text:
-        return []
     found: list[Commitment] = []
+    if "<answer>" in text:
+        for match in _last_matches(_TAG, text, start):
+            found.append(Commitment(Kind.BOXED, match.group(1).strip(), match.start(), match.end()))
+    if "box" not in text:
+        return found
     for match in _last_matches(_BOX, text, start):
         body, end, is_whole = _braced(text, match.end())
         if found and found[-1].end >= end and found[-1].start < match.start():
@@ -276,7 +284,9 @@ def _is_abbreviation(text: str, start: int, end: int) -> bool:
     before = text[max(start, end - 9) : end - 1]
     if _INITIAL.search(before):
         return _NAME_GOES_ON.match(text, end) is not None
-    return _ABBREVIATION.search(before) is not None
+    return (
+        _ABBREVIATION.search(before) is not None or re.match(r"\bno\. ?\d", text[end - 3 : end + 2], re.I) is not None
+    )
 
 
 def last_statement(found: list[Commitment], text: str) -> list[Commitment]:
@@ -318,7 +328,7 @@ def is_conclusion(sentence: str) -> bool:
 
 def closing_sentences(text: str, count: int = 4) -> list[str]:
     """The last sentences of a text, last first, without polite chatter."""
-    tail = _DISPLAY.sub(lambda match: " ".join(match.group().split()), text[-1500:])
+    tail = _DISPLAY.sub(lambda match: _DISPLAY_END.sub(" ", " ".join(match.group().split())), text[-1500:])
     parts = [part.strip() for part in _SENTENCE_END.split(tail)]
     kept = [part for part in parts if part and not _CHATTER.match(part)]
     return kept[::-1][:count]

@@ -199,7 +199,7 @@ def _relate_matrices(gold: Any, answer: Any) -> Match:
         else:
             parts = _ordered(value)
             if parts is None:
-                return Match.UNKNOWN
+                return Match.DIFFERENT if _is_number(value) else Match.UNKNOWN
             cells.append(parts)
             shapes.append(None)
     if None in shapes:
@@ -245,7 +245,11 @@ def _relate_sets(gold: Any, answer: Any) -> Match:
             return _relate(one.args[0], other) if len(one.args) == 1 else Match.DIFFERENT
     if isinstance(gold, sympy.Set) and isinstance(answer, sympy.Set):
         return _relate_regions(gold, answer)
-    return Match.UNKNOWN
+    return Match.DIFFERENT if _is_number(gold) or _is_number(answer) else Match.UNKNOWN
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, sympy.Expr) and bool(value.is_number)
 
 
 def _relate_regions(gold: Any, answer: Any) -> Match:
@@ -267,6 +271,9 @@ def _relate_regions(gold: Any, answer: Any) -> Match:
 def _relate_unordered(ours: list[Any], theirs: list[Any]) -> Match:
     if len(ours) != len(theirs):
         return Match.DIFFERENT
+    named = [{str(pair[0]): pair[1] for value in side if (pair := _assigned(value))} for side in (ours, theirs)]
+    if len(named[0]) == len(ours) and named[0].keys() == named[1].keys():
+        return _both([_relate(value, named[1][name]) for name, value in named[0].items()])
     rest, result = list(theirs), Match.SAME
     for value in ours:
         results = [_relate(value, other) for other in rest]
