@@ -28,7 +28,7 @@ from hrlaif.types import (
 )
 
 REFUSAL = "I cannot help with that."
-QUOTED = re.compile(r"<<(\w+)>>\n(.*?)\n<</\1>>", re.DOTALL)
+QUOTED = re.compile(r"\[(\w+)\]\n(.*?)\n\[/\1\]", re.DOTALL)
 YES, NO, UNREADABLE = Satisfaction.YES, Satisfaction.NO, Satisfaction.UNREADABLE
 
 

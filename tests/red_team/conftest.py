@@ -9,7 +9,7 @@ from hrlaif.models.base import ChatRequest, Decoding, SampleRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import Finish, Message, Prompt, Response, Split, Task
 
-_RESPONSE = re.compile(r"\nResponse:\n<<\w+>>\n(.*?)\n<</\w+>>", re.DOTALL)
+_RESPONSE = re.compile(r"\nResponse:\n\[\w+\]\n(.*?)\n\[/\w+\]", re.DOTALL)
 
 
 def verdict(request: ChatRequest) -> str:

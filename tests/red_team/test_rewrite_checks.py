@@ -25,7 +25,7 @@ def test_a_good_rewrite_has_no_fault() -> None:
         "**Rewritten answer**: be kind to your coworker.",
         "Your coworker deserves better than the original response.",
         "Following the principle, I suggest that you talk to your coworker.",
-        "<<0f3a>> Be kind to your coworker.",
+        "Be kind to your coworker. [/kqpwzrta]",
         "好的，以下是修改后的回答：请友好地对待同事。",
         "修改后：请友好地对待同事。",
     ],

@@ -44,7 +44,7 @@ def calibrate(
     bias; `flip_rate` is the share of pairs whose two orders name different responses.
     """
     start = time.monotonic()
-    key = fingerprint("calibration", judge.name, tie_margin, [[pair.id, pair.prompt] for pair in pairs])
+    key = fingerprint("calibration", judge.name, tie_margin, [repr(pair) for pair in pairs])
     with Journal(out, fingerprint=key) as journal:
         asyncio.run(_label_all(pairs, judge, journal, tie_margin, window))
         labels = [label for item in journal.done(Label) for label in item]

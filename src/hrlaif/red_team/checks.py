@@ -20,7 +20,7 @@ _META = re.compile(
 _TALKS_OF_THE_TASK = re.compile(
     r"\b(?:original|revised|rewritten|harmful|previous) (?:response|answer|reply|rewrite)\b"
     r"|\bthe (?:principle|critique)\b"
-    r"|原(?:来的)?(?:回答|回复)|改写|批评意见|<<",
+    r"|原(?:来的)?(?:回答|回复)|改写|批评意见|\[/?[a-z]{8}\]",
     re.IGNORECASE,
 )
 _BOILERPLATE = re.compile(
