@@ -64,6 +64,8 @@ def test_an_option_that_is_not_among_the_alternatives_has_probability_0() -> Non
         ("A good answer would", ["A", " good"]),
         ("A and B are equal", ["A", " and"]),
         ("B or A", ["B", " or"]),
+        ("A, B, C", ["A", ",", " B"]),
+        ("A/B", ["A", "/", "B"]),
         ("答案是A", ["答案", "是", "A"]),
     ],
 )
@@ -98,7 +100,7 @@ def test_without_probabilities_the_first_letter_of_the_text_counts_fully(text: s
 
 
 def test_a_letter_that_names_the_response_is_a_choice_and_an_article_is_none() -> None:
-    for text in ("A", "A is better", "A because", "A. It", "A\nbecause", "A: a"):
+    for text in ("A", "A is better", "A because", "A, because", "A. It", "A\nbecause", "A: a"):
         assert letter_probabilities(reply(text), AB) == {"A": 1.0, "B": 0.0}
     for text in ("A better answer", "A or B", "a response"):
         assert letter_probabilities(reply(text), AB) is None

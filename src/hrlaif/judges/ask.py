@@ -33,8 +33,10 @@ _INVISIBLE = re.compile(
     "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
 # A reply that chooses: one letter, with nothing but quotation marks and the like before it. Not "<<b" (a weak judge
-# that repeats a mark), not "A good answer would" or "A and B" (only "A is" and "A because" go on about the response).
-_CHOICE = re.compile(r"(?:[^\w<]|_)*([A-Za-z])(?![A-Za-z0-9])(?![ \t]+(?!is\b|because\b)[a-z])")
+# that repeats a mark), not "A, B", not "A good answer would" (only "A is" and "A because" go on about the response).
+_CHOICE = re.compile(
+    r"(?:[^\w<]|_)*([A-Za-z])(?![A-Za-z0-9])(?![ \t]+(?!is\b|because\b)[a-z]|[ \t]*[,/&][ \t]*[A-Z]\b)"
+)
 # What may stand around the letter within its token; "Ġ" is the space as some tokenizers write it.
 _AROUND = re.compile(r"^Ġ|[^\w<]|_")
 
