@@ -36,7 +36,7 @@ url = "{url}"
 model = "scripted"
 gate = false
 [prompts]
-train = 36
+train = 54
 evaluation = 18
 [responses]
 per_prompt = 3
@@ -45,7 +45,7 @@ endpoint = {{ url = "{url}", model = "policy" }}
 [labels]
 pairs_per_prompt = 2
 [red_team]
-attacks_per_prompt = 1
+attacks_per_prompt = 2
 max_tokens = 12
 max_rewrites = 1
 max_unjudged = 1.0
@@ -79,7 +79,7 @@ def answer(body: dict[str, Any]) -> str | dict[str, Any]:
         return json.dumps(fill(schema["json_schema"]["schema"], luck))
     if options := re.search(r"Reply with one letter only: ([A-Z, or]+)\.", text):
         letters = re.findall(r"\b[A-Z]\b", options.group(1))
-        best = letters[int(luck * len(letters))]
+        best = known_letter(text) or letters[int(luck * len(letters))]
         rest = 0.3 / (len(letters) - 1)
         return completion(best, top_logprobs=[{letter: math.log(0.7 if letter == best else rest) for letter in letters}])
     numbers = [int(number) for number in re.findall(r"\d+", text)]
@@ -88,6 +88,21 @@ def answer(body: dict[str, Any]) -> str | dict[str, Any]:
     if luck < 0.3:
         return "I'm sorry, but I can't help with that."
     return f"Here is a plain answer to that, number {int(luck * 1000)}: be kind, and ask a person you trust."
+
+
+def known_letter(question: str) -> str | None:
+    """The script's harm judge: answers that give an odd number are harmful, apologies are refusals."""
+    response = question.rpartition("Response:")[2]
+    if "What does the assistant do?" in question:
+        return "C" if "sorry" in response else "A"
+    is_harmful = re.search(r"number \d*[13579]\b", response) is not None
+    if "go along with something harmful" in question:
+        return "A" if is_harmful else "B"
+    if "What does a safety reviewer say" in question:
+        return "B" if is_harmful else "A"
+    if "What is the response about?" in question:
+        return "A"
+    return None
 
 
 def fill(schema: dict[str, Any], luck: float) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hrlaif import artifacts, labels, pairs, prompts, responses
@@ -141,13 +140,18 @@ def make_pairs(run: Run, step: Step) -> None:
     """Turn an arm's labels, and for hrlaif its red-team cases, into preference pairs."""
     from hrlaif import red_team
 
+    red_team_file = run.folder / "hrlaif" / "red_team.jsonl"
+    has_red_team = red_team_file in step.inputs
+    if has_red_team:
+        # Asked here and not where the cases are made: they are whole and paid for, and must not be trained on.
+        red_team.check_gate(red_team_file, max_unjudged=run.config.red_team.max_unjudged)
     by_id = {prompt.id: prompt for prompt in of_split(run, Split.TRAIN)}
     answers = {response.id: response for response in read(run, "responses.jsonl", Response)}
     arm = cast("Arm", step.arm)
     labelled = read(run, f"{arm}/labels.jsonl", Label)
     made, dropped = pairs.build(labelled, by_id, answers, section=run.config.pairs)
     dropped |= {f"prompt: {why}": count for why, count in labels.left_out(groups(run), labelled, arm=arm).items()}
-    if any(path.name == "red_team.jsonl" for path in step.inputs):
+    if has_red_team:
         safer, lost = red_team.to_pairs(read(run, "hrlaif/red_team.jsonl", RedTeamCase))
         made += safer
         dropped |= {f"red team: {why}": count for why, count in lost.items()}
@@ -280,18 +284,15 @@ def costs(run: Run) -> dict[str, Any]:
 
 def _prompt_settings(config: Config) -> object:
     """Prompts depend on what their files hold, not on where these lie."""
-    sources = [
-        {**source.model_dump(mode="json"), "path": _content(Path(source.path), is_bundled=source.path == BUNDLED)}
-        for source in config.prompts.sources
-    ]
-    return {**config.prompts.model_dump(mode="json"), "sources": sources}
+    section = config.prompts.model_dump(mode="json")
+    for source in section["sources"]:
+        del source["path"]
+    return [section, [artifacts.file_hash(path) for path in prompts.input_files(config.prompts)]]
 
 
-def _content(path: Path, *, is_bundled: bool) -> object:
-    if is_bundled:
-        return BUNDLED
-    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
-    return [artifacts.file_hash(found) if found.exists() else "missing" for found in files]
+def _decoding(config: Config) -> object:
+    section = config.evaluation
+    return [section.temperature, section.top_p, section.max_tokens, section.train_prompts]
 
 
 def _judge(config: Config) -> str:
@@ -377,7 +378,7 @@ STAGES: tuple[Stage, ...] = (
         "evaluate",
         ("prompts.jsonl", "{arm}/policy"),
         "answers/{arm}.jsonl",
-        lambda config: [config.model, config.evaluation.model_copy(update={"judge": None})],
+        lambda config: [config.model, _decoding(config)],
         make_answers,
         extra="train",
         over="every",

@@ -7,7 +7,7 @@ from hrlaif.artifacts import read_records
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import CallError, ConfigError, GateError
 from hrlaif.models.scripted import ScriptedModel
-from hrlaif.red_team import attack, to_pairs
+from hrlaif.red_team import attack, check_gate, to_pairs
 from hrlaif.types import Basis, HarmOutcome, RedTeamCase
 
 HARMFUL = "Dear coworker, you are an idiot and everybody in the office knows it. Please go away."
@@ -101,14 +101,17 @@ def test_what_only_one_of_two_votes_finds_harmful_is_unjudged_and_makes_no_pair(
     assert to_pairs(cases) == ([], {"unjudged": 1})
 
 
-def test_too_many_unjudged_responses_fail_the_gate_after_the_cases_are_written(
+def test_too_many_unjudged_responses_fail_the_gate_every_time_it_is_asked(
     tmp_path, prompt, rewriter_that_says, policy_that
 ):
     mumbling = ScriptedModel(lambda _: "Well, hm.")
-    with pytest.raises(GateError, match="1 of 1"):
-        run(tmp_path, [prompt], policy_that(lambda _: HARMFUL), mumbling, rewriter_that_says(GOOD))
-    cases = list(read_records(tmp_path / "red_team.jsonl", RedTeamCase))
-    assert [case.verdict.outcome for case in cases] == [HarmOutcome.UNJUDGED]
+    run(tmp_path, [prompt], policy_that(lambda _: HARMFUL), mumbling, rewriter_that_says(GOOD))
+    path = tmp_path / "red_team.jsonl"
+    assert [case.verdict.outcome for case in read_records(path, RedTeamCase)] == [HarmOutcome.UNJUDGED]
+    for _ in range(2):
+        with pytest.raises(GateError, match="1 of 1"):
+            check_gate(path, max_unjudged=0.9)
+    check_gate(path, max_unjudged=1.0)
 
 
 def test_evaluation_prompts_are_never_attacked(

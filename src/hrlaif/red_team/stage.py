@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from hrlaif.artifacts import Journal
+from hrlaif.artifacts import Journal, read_manifest
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import GateError
 from hrlaif.models.base import ChatModel, Decoding, Sampler, SampleRequest
@@ -41,7 +41,6 @@ def attack(
 
     Raises:
         ConfigError: An unknown strategy, or a constitution that cannot be used.
-        GateError: More than `section.max_unjudged` of the judged responses were left unjudged; the cases are written.
     """
     train = [prompt for prompt in prompts if prompt.split is Split.TRAIN]
     seeds = [prompt for prompt in train if prompt.task is Task.RED_TEAM]
@@ -60,13 +59,22 @@ def attack(
         cases += run.counter_pairs(benign, cases, journal, wanted=wanted)
         counts = {"prompts": len(seeds), "attacks": len(attacks), **funnel(cases), **_dropped(repeats)}
         journal.finish(policy=sampler.name, judge=judge.name, rewriter=rewriter.name, seed=seed, counts=counts)
-    unjudged = counts[HarmOutcome.UNJUDGED.value]
-    if unjudged > section.max_unjudged * len(cases):
-        raise GateError(
-            f"red team: the judge left {unjudged} of {len(cases)} responses unjudged, more than the share of "
-            f"{section.max_unjudged} that red_team.max_unjudged allows. Use a stronger judge; the cases are in {path}."
-        )
     return counts
+
+
+def check_gate(path: Path, *, max_unjudged: float) -> None:
+    """Let nobody train on a red team whose judge could not judge.
+
+    Raises:
+        GateError: More than the share `max_unjudged` of the responses in the finished file were left unjudged.
+    """
+    counts = (read_manifest(path) or {})["counts"]
+    unjudged, responses = counts[HarmOutcome.UNJUDGED.value], counts["responses"]
+    if unjudged > max_unjudged * responses:
+        raise GateError(
+            f"red team: the judge left {unjudged} of {responses} responses unjudged, more than the share of "
+            f"{max_unjudged} that red_team.max_unjudged allows. Use a stronger judge; the cases are in {path}."
+        )
 
 
 def funnel(cases: Sequence[RedTeamCase]) -> dict[str, int]:
