@@ -52,6 +52,13 @@ _NAME = re.compile(
 )
 _UNKNOWN = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
 _APPROXIMATE = re.compile(r"\s*(?:\\approx|≈|\\simeq|\\sim|≒)\s*")
+_NO_NUMBER = re.compile(
+    r"(?:there (?:is|are) )?(?:no(?: real| such| integer)?(?: solutions?| answer| numbers?| values?)?|none|undefined"
+    r"|impossible|never|(?:it )?does not exist|dne|infinite(?:ly many)?|infinity|yes|true|false|even|odd|always)"
+    r"(?: solutions?)?|无解|不存在|不可能",
+    re.I,
+)
+_ORDINAL = re.compile(r"\d(?:st|nd|rd|th)\b")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _BASE = re.compile(r"^\s*\(?([\da-zA-Z]+)\)?_\{?(\d{1,2})\}?\s*$")
 _LETTER = re.compile(r"^\s*\(?\s*([A-Za-z])\s*\)?\s*[.:]?\s*$")
@@ -93,7 +100,7 @@ def match_value(reference: str, found: str, relate: Relate) -> Match:
         return decided
     if _OR.search(right) and not _is_list(left):
         parts = [match_value(left, part, relate) for part in _OR.split(right) if part.strip()]
-        return Match.DIFFERENT if set(parts) == {Match.DIFFERENT} else Match.UNKNOWN
+        return parts[0] if len(set(parts)) == 1 else Match.UNKNOWN
     if (match := _match_parts(left, right)) is not None:
         return match
     return relate(left, right)
@@ -123,6 +130,8 @@ def _match_plain(left: str, right: str) -> Match | None:
     ours, theirs = _last_quantity(left), _last_quantity(right)
     if ours is not None and theirs is not None:
         return compare(ours, theirs)
+    if _ORDINAL.search(left) or _ORDINAL.search(right):
+        return Match.UNKNOWN
     bases = _BASE.match(left), _BASE.match(right)
     if bases[0] or bases[1]:
         return _match_bases(bases[0], bases[1], left, right)
@@ -133,8 +142,8 @@ def _match_plain(left: str, right: str) -> Match | None:
     is_words = bool(_PURE_WORDS.fullmatch(left)), bool(_PURE_WORDS.fullmatch(right))
     if all(is_words):
         return _match_words(left, right)
-    if ours is not None and is_words[1] and len(right.split()) <= 4 and len(right) > 1:
-        return Match.DIFFERENT if theirs is None and quantity(right.split()[0]) is None else Match.UNKNOWN
+    if ours is not None and is_words[1]:
+        return Match.DIFFERENT if _NO_NUMBER.fullmatch(right) else Match.UNKNOWN
     return None
 
 

@@ -56,6 +56,8 @@ _RELATIONS = {
     "gt": ">",
 }
 _ROOT = re.compile(r"(?:√|(?<![\\a-zA-Z])sqrt)\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+(?:\.\d+)?|[a-z](?![a-z])))")
+_TIMES = re.compile(r"(?<=\d) [xX] (?=\d)")
+_POWER = re.compile(r"(?<=[\w)}])\s?\*\*\s?(?=[\w({-])")
 _PI = re.compile(r"(?<![\\a-zA-Z])(pi|infinity)(?![a-zA-Z])")
 _BLANKS = re.compile(r"\s+")
 _TIGHT = re.compile(r"\s*([-+*/=<>^_(){}\[\];:|])\s*")
@@ -97,7 +99,8 @@ def latex(text: str) -> str:
         text = _FRAC.sub(r"\\frac", text)
         text = _FRAC_BARE.sub(_braced_fraction, text)
         text = _RELATION.sub(lambda match: _RELATIONS.get(match.group(1), match.group()), text)
-    text = _PI.sub(lambda match: "\\pi " if match.group() == "pi" else "\\infty ", text.replace("**", "^"))
+    text = _TIMES.sub(r" \\times ", text)
+    text = _PI.sub(lambda match: "\\pi " if match.group() == "pi" else "\\infty ", _POWER.sub("^", text))
     return _BLANKS.sub(" ", text).strip()
 
 
@@ -109,7 +112,7 @@ def _braced_fraction(match: re.Match[str]) -> str:
 
 def key(expression: str) -> str:
     """What two spellings of the same expression share: no blanks around signs, no needless braces, no final period."""
-    expression = _TIGHT.sub(r"\1", expression.strip().rstrip(".;,:!?。 "))
+    expression = _TIGHT.sub(r"\1", expression.strip().rstrip(".;,:?。 "))
     expression = _LIST_COMMA.sub(", ", _AFTER_COMMAND.sub(r"\1", expression))
     return _SIMPLE_BRACES.sub(r"\1\2", expression)
 

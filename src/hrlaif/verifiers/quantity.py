@@ -61,11 +61,11 @@ _SCALE = re.compile(
 )
 _UNIT = re.compile(
     r"\s*([a-zA-Z°'\"㎡\u4e00-\u9fff](?:[a-zA-Z°'\" ./()\-\u4e00-\u9fff]|\^\s*\{?\s*[23]\s*\}?"
-    r"|(?<=[a-z])[23](?!\d))*)?[\s.,;:!?。、)\]*]*"
+    r"|(?<=[a-z])[23](?!\d))*)?[\s.,;:?。、)\]*]*"
 )
 _NOT_UNITS = frozenset(
     "or and to plus minus times over divided by not more less than if but either "
-    "sqrt pi sin cos tan log ln exp e i n k".split()
+    "sqrt pi sin cos tan log ln exp e i n k st nd rd th".split()
 )
 _LETTER_UNITS = frozenset("m g s h l L A V W J N K C F B b a".split())
 _NOT_CN_UNITS = re.compile(
@@ -106,7 +106,7 @@ _MEASURES = frozenset("cm m km mm g kg s min h l ml in ft lb oz dollar cent 元 
 
 def quantity(text: str) -> Quantity | None:
     """The quantity that `text` writes, the whole of it; None where it writes anything else or anything more."""
-    text = latex(text).lstrip(" ,;:*").rstrip(" .,;:!?。*")
+    text = latex(text).lstrip(" ,;:*").rstrip(" .,;:?。*")
     if not text or len(text) > MAX_DIGITS:
         return None
     read = _ratio(text) or _decimal(text) or _chinese(text) or _english(text)

@@ -92,9 +92,12 @@ _CLAUSE = re.compile(
     re.I,
 )
 _AMBIGUOUS = re.compile(
-    r"\b(?:or|twice|half|double|triple|times|less|more|plus|minus|than|between|either|from)\b|或|不|倍", re.I
+    r"\b(?:or|twice|half|double|triple|times|less|more|plus|minus|than|between|either|from|"
+    r"at least|at most|up to|over|under|below|above|nearly|almost)\b|或|不|倍",
+    re.I,
 )
 _SUPPOSED = re.compile(r"\W*(?:suppose|assume|assuming|let us|let's|what if|如果|假设|假如|设)", re.I)
+_RESULT = re.compile(r"\b(?:which|that) (?:is|equals|gives|makes)\s+(?=\S)", re.I)
 _NEGATED = re.compile(r"(?:\bnot|n't|\brather than|\binstead of|不是|而非)\s*$", re.I)
 _IN_TEXT = re.compile(
     r"(?<![A-Za-z0-9_^{.\\])(?:[-+]\s?)?(?:US\$|[$€£¥])?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+|\s\d+/\d+)?"
@@ -170,6 +173,8 @@ def _plain_value(body: str) -> str | None:
         return head if len(head.split()) <= 8 and len(head) <= 80 else None
     if len(numbers) == 1 and not _AMBIGUOUS.search(head):
         return _bare_number(numbers[0])
+    if (result := _RESULT.search(body)) is not None:
+        return _plain_value(body[result.end() :])
     if "=" in head and (tail := head.rpartition("=")[2].strip()) and quantity(tail) is not None:
         return tail
     return head if len(head) <= 80 else None
@@ -180,7 +185,9 @@ def _has_words(text: str) -> bool:
 
 
 def _bare_number(text: str) -> str:
-    return text if quantity(text) is not None else re.sub(r"\s?[a-zA-Z]+$", "", text)
+    if quantity(text) is not None or re.search(r"\d(?:st|nd|rd|th)$", text):
+        return text
+    return re.sub(r"\s?[a-zA-Z]+$", "", text)
 
 
 def _closing_answer(text: str) -> Answer | None:
@@ -193,8 +200,10 @@ def _closing_answer(text: str) -> Answer | None:
     for sentence in sentences:
         value, is_lone = _closing_value(sentence)
         if value is not None:
-            is_whole = len(sentences) == 1
-            return Answer((value,), is_certain=is_lone and (is_whole or is_conclusion(sentence) or "=" in sentence))
+            is_clear = (
+                len(sentences) == 1 or is_conclusion(sentence) or "=" in sentence or quantity(sentence) is not None
+            )
+            return Answer((value,), is_certain=is_lone and is_clear)
         if _IN_TEXT.search(sentence) or _MATH.search(sentence):
             return None
     return None
@@ -223,4 +232,6 @@ def _closing_value(sentence: str) -> tuple[str | None, bool]:
         return _bare_number(numbers[-1].group().strip()), True
     after = [match.end() for match in _COPULA.finditer(flat)]
     following = [match for match in numbers if after and match.start() >= after[-1]]
-    return (_bare_number(following[0].group().strip()), False) if len(following) == 1 else (None, False)
+    if len(following) == 1 and (flat[after[-1] - 1] == "=" or is_conclusion(sentence)):
+        return _bare_number(following[0].group().strip()), False
+    return None, False

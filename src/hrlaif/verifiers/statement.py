@@ -114,7 +114,8 @@ _SAME_STATEMENT = re.compile(
 )
 _REVISION = re.compile(
     r"(?:[.!?\n]|\()\W*(?:wait|hold on|actually|sorry|oops|hmm)\b|\bcorrection\s*:|\bon second thought\b"
-    r"|\bi was wrong\b|\blet me (?:re-?(?:check|calc|eval|exam|do|think|consider|count|read|view|solve|compute)|double|correct|fix)"
+    r"|\bi was wrong\b"
+    r"|\blet me (?:re-?(?:check|calc|eval|exam|do|think|consider|count|read|view|solve|compute)|double|correct|fix)"
     r"|\bi(?:'ve| have)? made an? (?:\w+ )?(?:mistake|error)|\bmy (?:mistake|apologies)\b|\bi apologi[sz]e"
     r"|\bthat(?:'s| is| was) (?:wrong|incorrect|not right)\b"
     r"|[。!?\n,]\s*(?:等等|等一下|不对|错了|更正|抱歉)|重新(?:计算|考虑|检查|审视|算)|我(?:算|弄|搞)错",

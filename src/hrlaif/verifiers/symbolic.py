@@ -36,12 +36,15 @@ _FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt frac dfrac max min "
     "gcd lcm mod det abs and or".split()
 )
+_APART = re.compile(r"\d\s+\d")
 _HUGE = re.compile(r"\^\{?\(?-?\d{6,}|\d{6,}\)?\}?!|\^\{?\d+\}?\^|\^\{[^{}]*\^\{?\d{3,}|\d!+\)?\}?!|\^\{[^{}]*!\}")
 
 
 def relate(reference: str, found: str) -> Match:
     """Whether `found` is the same answer as `reference`; UNKNOWN where either cannot be read or evaluated."""
     logging.disable(logging.WARNING)
+    if ("°" in latex(reference)) != ("°" in latex(found)) and "\\pi" in latex(reference + " " + found):
+        reference, found = (latex(text).replace("°", "\\cdot\\frac{\\pi}{180}") for text in (reference, found))
     is_real = not (_COMPLEX.search(reference) or _COMPLEX.search(found))
     gold, answer = parse(reference, is_real=is_real), parse(found, is_real=is_real)
     if gold is None or answer is None:
@@ -52,7 +55,7 @@ def relate(reference: str, found: str) -> Match:
 def parse(text: str, *, is_real: bool = True) -> Any:
     """The SymPy object of one expression, unevaluated; None where it is prose, too large, or not understood."""
     text = latex(text).replace("°", "^\\circ ").replace("%", "\\%").replace("$", "")
-    if not text or len(text) > 2000 or _HUGE.search(text.replace(" ", "")):
+    if not text or len(text) > 2000 or _HUGE.search(text.replace(" ", "")) or _APART.search(text):
         return None
     words = [word for word in _PROSE.findall(text) if word not in _FUNCTIONS and word not in ("pmatrix", "bmatrix")]
     if words and re.search(r"[\d\\=]", re.sub(r"\\(?:begin|end)\{[a-z]+\}", "", text)):
