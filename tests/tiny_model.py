@@ -38,7 +38,7 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
-        initializer_range=0.1,
+        initializer_range=0.3,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -257,7 +257,7 @@ class PolicySection(Section):
     gae_lambda: Share = 0.95
     clip: Positive = 0.2
     value_clip: Positive = 0.2
-    value_weight: NonNegative = 0.1
+    value_weight: NonNegative = 0.5
     max_grad_norm: Positive = 1.0
     score_clip: Positive = 5.0
     score_normalise: Literal["running", "batch", "none"] = "running"

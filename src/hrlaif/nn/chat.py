@@ -6,6 +6,7 @@ token: exactly what a rollout produces, so the reward model reads its score at t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -49,23 +50,44 @@ class Chat:
         tokenizer.pad_token_id = self.pad_id
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The conversation so far with the generation prompt: what the policy continues."""
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        """The conversation so far with the generation prompt: what the policy continues.
+
+        Special tokens spelled out in a message stay plain text.
+        """
+        contents = [message.content for message in messages]
+        spelled_out = any(token in content for token in self.tokenizer.all_special_tokens for content in contents)
+        if not spelled_out:
+            return self._tokens(self._rendered(messages, contents))
+        # Text that spells out a special token must not become one: a user could close the turn and open another.
+        marks = [f"\ue000{number}\ue001" for number in range(len(contents))]
+        pieces = re.split("\ue000(\\d+)\ue001", self._rendered(messages, marks))
+        parts = [
+            self._tokens(contents[int(piece)], plain=True) if number % 2 else self._tokens(piece)
+            for number, piece in enumerate(pieces)
+        ]
+        return [token for part in parts for token in part]
+
+    def _tokens(self, text: str, *, plain: bool = False) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+        return ids
+
+    def _rendered(self, messages: Sequence[Message], contents: Sequence[str]) -> str:
+        turns = [
+            {"role": message.role, "content": content} for message, content in zip(messages, contents, strict=True)
+        ]
         try:
-            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            text: str = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         except TemplateError as error:
             roles = ", ".join(message.role for message in messages)
             raise ModelError(
                 f"the model's chat template does not take a conversation with the roles {roles}: {error}. "
                 "Change the prompt's roles (many templates take no system turn), or the model."
             ) from error
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return text
 
     def response_ids(self, text: str) -> list[int]:
         """A response's tokens and the end-of-turn token. Special tokens spelled out in the text stay plain text."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [*ids, self.end_id]
+        return [*self._tokens(text, plain=True), self.end_id]
 
     def conversation(self, messages: Sequence[Message], response: str, *, max_tokens: int) -> Conversation:
         """Prompt and response; a prompt that does not fit is cut on the left, a response never."""

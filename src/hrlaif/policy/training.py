@@ -12,7 +12,7 @@ from hrlaif.artifacts import encode, file_hash, fingerprint, write_json
 from hrlaif.config import PolicySection
 from hrlaif.errors import DataError
 from hrlaif.nn.adapters import save_trained
-from hrlaif.nn.backbone import Placement, placement
+from hrlaif.nn.backbone import placement
 from hrlaif.nn.card import write_card
 from hrlaif.nn.checkpoint import Checkpoints, Curve, restore_tensors, trained_tensors
 from hrlaif.nn.memory import out_of_memory
@@ -56,7 +56,8 @@ def train(
     )
     out.mkdir(parents=True, exist_ok=True)
     with out_of_memory("PPO", REMEDY):
-        training = Training(prompts, base, reward, section, placement(device, dtype), seed)
+        actors = Actors(base, reward, section, placement(device, dtype), seed=seed)
+        training = Training(prompts, actors, section, seed=seed)
         rows = training.run(Checkpoints(out / "checkpoints", settings=settings), out / "metrics.jsonl")
     summary: dict[str, object] = {
         "base": base,
@@ -78,11 +79,8 @@ def train(
 class Training:
     """The actors, the optimiser and what else one step hands to the next."""
 
-    def __init__(
-        self, prompts: Sequence[Prompt], base: str, reward: Path, section: PolicySection, place: Placement, seed: int
-    ) -> None:
-        self.section, self.seed = section, seed
-        self.actors = Actors(base, reward, section, place, seed=seed)
+    def __init__(self, prompts: Sequence[Prompt], actors: Actors, section: PolicySection, *, seed: int) -> None:
+        self.actors, self.section, self.seed = actors, section, seed
         rendered = [self.actors.policy.chat.prompt_ids(prompt.messages) for prompt in prompts]
         self.prompts = [ids[-section.max_prompt_tokens :] for ids in rendered]
         self.cut_prompts = sum(len(ids) > section.max_prompt_tokens for ids in rendered)
@@ -111,7 +109,7 @@ class Training:
         where = f"PPO, step {index + 1} of {section.steps}"
         rollouts = collect(
             self.actors,
-            self._prompts_of(index),
+            self.prompts_of(index),
             [derive(self.seed, "rollout", index, row) for row in range(section.rollouts)],
             section,
             normaliser=self.normaliser,
@@ -140,7 +138,7 @@ class Training:
         self.kl_weight = adapted_kl_weight(self.kl_weight, row["kl"], target_nats=section.kl_target_nats)
         return row
 
-    def _prompts_of(self, index: int) -> list[list[int]]:
+    def prompts_of(self, index: int) -> list[list[int]]:
         """The prompts of one step: all prompts in a new random order, again and again."""
         found = []
         for place in range(index * self.section.rollouts, (index + 1) * self.section.rollouts):
