@@ -76,13 +76,14 @@ def test_a_torn_last_line_is_cut_off_and_made_again(tmp_path: Path) -> None:
     assert [found.id for found in read_records(path, Response)] == ["p/0", "p/1", "r/0"]
 
 
-def test_what_follows_a_damaged_line_is_made_again_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"\0" * 20 + b"\n", b"\0" * 20 + b"]\n", b"[" + b"\0" * 20 + b"\n"])
+def test_what_follows_a_damaged_line_is_made_again_too(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "out.jsonl"
     with Journal(path, fingerprint="f") as journal:
         for name in ("p/0", "p/1", "p/2"):
             journal.append([response(name)])
     lines = journal.partial.read_bytes().splitlines(keepends=True)
-    journal.partial.write_bytes(lines[0] + b"\0" * 20 + b"\n" + lines[2])
+    journal.partial.write_bytes(lines[0] + damage + lines[2])
     with Journal(path, fingerprint="f") as journal:
         assert journal.items == 1
 

@@ -60,6 +60,11 @@ def test_an_unknown_key_in_an_optional_section_gets_its_suggestion(tmp_path: Pat
     assert "evaluation.judge.in_fligth: unknown key; did you mean 'in_flight'?" in shown
 
 
+def test_an_unknown_key_in_a_list_of_sections_is_named_with_its_place(tmp_path: Path) -> None:
+    shown = message(tmp_path, '[[prompts.sources]]\n[[prompts.sources]]\npth = "a.jsonl"')
+    assert "prompts.sources.1.pth: unknown key; did you mean 'path'?" in shown
+
+
 def test_the_wrong_kind_of_value_is_explained_in_words_of_toml(tmp_path: Path) -> None:
     assert "judge: must be a section (seen: 'gpt')" in message(tmp_path, 'judge = "gpt"')
     assert "arms: must be a list (seen: 'rlaif')" in message(tmp_path, "", "arms=rlaif")

