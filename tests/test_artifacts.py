@@ -57,7 +57,7 @@ def test_a_fingerprint_depends_on_every_value_and_not_on_the_order_of_keys() -> 
     assert one != artifacts.fingerprint("other", {"a": 1, "b": [0.5, None]})
 
 
-# --- journal -----------------------------------------------------------------------------------------------------
+# --- journal ----------------------------------------------------------------------------------------------------
 
 
 def test_a_torn_last_line_is_cut_off_and_made_again(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old"
 
 
-# --- folders -----------------------------------------------------------------------------------------------------
+# --- folders ----------------------------------------------------------------------------------------------------
 
 
 class CrashError(Exception):
@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_put_in_place_is_not_lost(tmp_path: Path) -> Non
     assert attempt(path, "new") == ["checkpoint"]
 
 
-# --- disks that are full or cannot be written ----------------------------------------------------------------------
+# --- disks that are full or cannot be written ---------------------------------------------------------------------
 
 
 @contextmanager
@@ -296,7 +296,7 @@ def test_a_file_where_a_folder_should_be_is_one_clear_error(tmp_path: Path) -> N
         write_records(tmp_path / "run" / "out.jsonl", [LABEL], fingerprint="f")
 
 
-# --- reading -----------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------
 
 
 def test_a_bad_record_is_named_by_file_line_and_field_with_the_value_seen(tmp_path: Path) -> None:

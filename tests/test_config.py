@@ -86,7 +86,7 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
         configuration.load(tmp_path / "latin.toml")
 
 
-# --- overrides -----------------------------------------------------------------------------------------------------
+# --- overrides ----------------------------------------------------------------------------------------------------
 
 
 def test_overrides_are_typed_like_toml_and_bare_words_are_strings(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_override_with_an_unknown_key_or_a_wrong_value_is_refused_like_one_in
     assert "policy.steps: Input should be a valid integer" in message(tmp_path, "", "policy.steps=many")
 
 
-# --- endpoints -----------------------------------------------------------------------------------------------------
+# --- endpoints ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_trailing_slash_of_a_url_does_not_matter() -> None:
     assert EndpointSection(url="http://h:1/v1/", model="m").url == "http://h:1/v1"
 
 
-# --- sections that check themselves ----------------------------------------------------------------------------------
+# --- sections that check themselves ---------------------------------------------------------------------------------
 
 
 def test_column_maps_name_our_fields(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_configuration_cannot_be_changed_after_it_was_checked() -> None:
         Config().seed = 3  # type: ignore[misc]
 
 
-# --- paths and round trips -------------------------------------------------------------------------------------------
+# --- paths and round trips ------------------------------------------------------------------------------------------
 
 
 def test_paths_are_relative_to_the_file_that_holds_them(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def reply(text: str, *positions: dict[str, float]) -> ChatReply:
     return ChatReply(text, Finish.STOP, "judge", logprobs, Cost(1, 5, 1))
 
 
-# --- letters ---------------------------------------------------------------------------------------------------------
+# --- letters --------------------------------------------------------------------------------------------------------
 
 
 def test_probabilities_are_those_of_the_letters_alone_with_their_variants_together() -> None:
@@ -106,7 +106,7 @@ def test_a_letter_that_names_the_response_is_a_choice_and_an_article_is_none() -
         assert letter_probabilities(reply(text), AB) is None
 
 
-# --- choose ----------------------------------------------------------------------------------------------------------
+# --- choose ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_choice_is_asked_for_greedily_with_few_tokens_and_their_alternatives() -> None:
@@ -133,7 +133,7 @@ def test_a_failed_call_is_an_unreadable_choice_and_an_unusable_endpoint_ends_the
         asyncio.run(choose(ScriptedModel(stop), "Which?", AB, purpose="x"))
 
 
-# --- untrusted text --------------------------------------------------------------------------------------------------
+# --- untrusted text -------------------------------------------------------------------------------------------------
 
 
 def question(first: str, second: str = "fine", request: str = "2 + 2?") -> str:
@@ -212,7 +212,7 @@ def test_what_a_reader_sees_stays() -> None:
     assert visible(text) == text
 
 
-# --- objects ---------------------------------------------------------------------------------------------------------
+# --- objects --------------------------------------------------------------------------------------------------------
 
 
 class Seen(BaseModel):

@@ -153,12 +153,11 @@ def test_two_answers_that_are_equally_frequent_are_no_majority(tmp_path: Path) -
 
 
 def test_a_share_that_reaches_the_majority_exactly_is_enough(tmp_path: Path) -> None:
-    # 0.55 * 20 is 11.000000000000002 in floating point, yet 11 of 20 are 0.55.
-    texts = ["The answer is 4."] * 11 + ["I do not know."] * 9
-    responses = answers(UNSOLVED, "The answer is 4.")
-    path = tmp_path / "v.jsonl"
-    found = verified(path, [UNSOLVED], responses, solves(*texts), solve_times=20, solve_majority=0.55)
-    assert [one.outcome for one in found] == [Outcome.CORRECT]
+    # 0.55 * 100 is 55.00000000000001 in floating point, yet 55 of 100 are 0.55.
+    pick = Prompt("pick", ADD.messages, "math", Task.CHOICE, choices=ADD.choices)
+    judge = solves(*["The answer is B."] * 55, *["The answer is C."] * 45)
+    found = verified(tmp_path / "v.jsonl", [pick], answers(pick, READABLE), judge, solve_times=100, solve_majority=0.55)
+    assert [(one.outcome, one.reference) for one in found] == [(Outcome.CORRECT, "B")]
 
 
 def test_a_failed_attempt_counts_against_the_majority(tmp_path: Path) -> None:
