@@ -41,6 +41,17 @@ SAME, DIFFERENT, UNKNOWN = Match.SAME, Match.DIFFERENT, Match.UNKNOWN
         ("k=4, n=2", "n=4, k=2", DIFFERENT),
         ("10^{10^{10}}", "3", UNKNOWN),
         ("no idea what 5 is", "5", UNKNOWN),
+        ("|x|", "x", UNKNOWN),  # the same for x > 0 only, and the domain is not known
+        (r"|x|", r"\sqrt{x^2}", SAME),
+        ("x+y=0", "x-y=0", DIFFERENT),
+        ("x+2y+3z=0", "3x+2y+z=0", DIFFERENT),
+        ("x+y<0", "-x-y>0", SAME),
+        (r"\sqrt{2}\sqrt{3}-\sqrt{6}", "0", SAME),
+        (r"\frac{1}{3}", "0.3333333", SAME),
+        ("0.3333", r"\frac{1}{3}", UNKNOWN),
+        (r"\{x : x > 2\}", r"(2,\infty)", SAME),
+        (r"\frac{x^2-1}{x-1}", "x+1", SAME),
+        (r"\sum_{k=1}^{4} k", "10", SAME),
     ],
 )
 def test_expressions_are_compared_by_value_at_many_digits(reference: str, found: str, match: Match) -> None:

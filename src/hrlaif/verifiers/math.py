@@ -59,9 +59,14 @@ _NO_NUMBER = re.compile(
     re.I,
 )
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)\b")
+_UNIT_WORDS = re.compile(
+    r"\s+(?:(?:square|cubic|sq\.?)\s+)?(?:units?|radians?|rad|degrees?|cm|mm|km|in|ft|inch(?:es)?|feet|foot|yards?|miles?"
+    r"|(?:centi|milli|kilo)?met(?:er|re)s?|dollars?|seconds?|minutes?|hours?|days?)(?:\s*\^\s*\{?[23]\}?)?$"
+)
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _BASE = re.compile(r"^\s*\(?([\da-zA-Z]+)\)?_\{?(\d{1,2})\}?\s*$")
 _LETTER = re.compile(r"^\s*\(?\s*([A-Za-z])\s*\)?\s*[.:]?\s*$")
+_LETTERED = re.compile(r"^\s*\(?([A-Z])(?:\)|[.:])\s*(?=\S)")
 _PURE_WORDS = re.compile(r"(?:[a-zA-Z]{3,}|no|is|of|to|an?)(?:[ \-']+(?:[a-zA-Z]+))*|[\u4e00-\u9fff]+")
 _BRACKETS = {"(": ")", "[": "]", "\\{": "\\}"}
 _OR = re.compile(r"\s*(?<![a-zA-Z\\])or(?![a-zA-Z])\s*|\s*或\s*")
@@ -103,7 +108,7 @@ def match_value(reference: str, found: str, relate: Relate) -> Match:
         return parts[0] if len(set(parts)) == 1 else Match.UNKNOWN
     if (match := _match_parts(left, right)) is not None:
         return match
-    return relate(left, right)
+    return relate(_without_unit(left), _without_unit(right))
 
 
 def _prepared(text: str) -> str:
@@ -112,6 +117,10 @@ def _prepared(text: str) -> str:
     if len(parts) > 1:
         text = parts[0] if not _NAME.fullmatch(parts[0] + "=") else parts[1]
     return text.lstrip(" ,;:*").rstrip(" .,;:*")
+
+
+def _without_unit(text: str) -> str:
+    return _UNIT_WORDS.sub("", text) if "\\" in text else text
 
 
 def _match_plain(left: str, right: str) -> Match | None:
@@ -135,7 +144,7 @@ def _match_plain(left: str, right: str) -> Match | None:
     bases = _BASE.match(left), _BASE.match(right)
     if bases[0] or bases[1]:
         return _match_bases(bases[0], bases[1], left, right)
-    letters = _LETTER.match(left), _LETTER.match(right)
+    letters = _LETTER.match(left), _LETTER.match(right) or _LETTERED.match(right)
     if letters[0] and letters[1]:
         same = letters[0].group(1) == letters[1].group(1)
         return Match.SAME if same else Match.DIFFERENT

@@ -101,7 +101,7 @@ def latex(text: str) -> str:
         text = _RELATION.sub(lambda match: _RELATIONS.get(match.group(1), match.group()), text)
     text = _TIMES.sub(r" \\times ", text)
     text = _PI.sub(lambda match: "\\pi " if match.group() == "pi" else "\\infty ", _POWER.sub("^", text))
-    return _BLANKS.sub(" ", text).strip()
+    return _BLANKS.sub(" ", text).strip().rstrip("\\")
 
 
 def _braced_fraction(match: re.Match[str]) -> str:

@@ -24,7 +24,10 @@ from hrlaif.verifiers.quantity import Match, significant_match
 
 DIGITS = 30
 TOLERANCE = sympy.Float("1e-12")
-_POINTS = (sympy.Rational(17, 11), sympy.Rational(31, 13), sympy.Rational(47, 19), sympy.Rational(71, 23))
+# Points for the first symbol, the next ones follow at a distance. Formulas that agree at the positive points and
+# differ at the negative ones (|x| and x) may or may not have the same domain.
+_POSITIVE = 3
+_POINTS = tuple(sympy.Rational(*pair) for pair in ((17, 11), (31, 13), (47, 19), (-29, 17), (-71, 23)))
 _NORMAL = NormalizationConfig(
     basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="none", equations=False
 )
@@ -36,6 +39,7 @@ _FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt frac dfrac max min "
     "gcd lcm mod det abs and or".split()
 )
+_SET_BUILDER = re.compile(r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?::|\\mid|\||\\vert)\s*(.*?)\s*\\\}$")
 _APART = re.compile(r"\d\s+\d")
 _HUGE = re.compile(r"\^\{?\(?-?\d{6,}|\d{6,}\)?\}?!|\^\{?\d+\}?\^|\^\{[^{}]*\^\{?\d{3,}|\d!+\)?\}?!|\^\{[^{}]*!\}")
 
@@ -57,6 +61,7 @@ def parse(text: str, *, is_real: bool = True) -> Any:
     text = latex(text).replace("°", "^\\circ ").replace("%", "\\%").replace("$", "")
     if not text or len(text) > 2000 or _HUGE.search(text.replace(" ", "")) or _APART.search(text):
         return None
+    text = _SET_BUILDER.sub(r"\1", text)
     words = [word for word in _PROSE.findall(text) if word not in _FUNCTIONS and word not in ("pmatrix", "bmatrix")]
     if words and re.search(r"[\d\\=]", re.sub(r"\\(?:begin|end)\{[a-z]+\}", "", text)):
         return None
@@ -301,13 +306,16 @@ def _relate_values(gold: Any, answer: Any) -> Match:
         return Match.SAME if _spelled(gold) == _spelled(answer) else Match.UNKNOWN
     if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr):
         return Match.UNKNOWN
-    ours, theirs = _samples(gold, answer, 0), _samples(gold, answer, 1)
-    if None in ours or None in theirs:
+    pairs = list(zip(_samples(gold, answer, 0), _samples(gold, answer, 1), strict=True))
+    results = [None if None in pair else _relate_numbers(*pair) for pair in pairs]
+    known = [result for result in results if result is not None]
+    if results[0] is None:
         return Match.SAME if _proposes(gold, answer) and not gold.is_number else Match.UNKNOWN
-    results = [_relate_numbers(left, right) for left, right in zip(ours, theirs, strict=True)]
-    if _both(results) is Match.DIFFERENT and not gold.free_symbols and not answer.free_symbols:
-        return _relate_rounded(gold, answer, ours[0], theirs[0])
-    return _both(results)
+    if len(pairs) == 1:
+        return _relate_rounded(gold, answer, *pairs[0]) if known[0] is Match.DIFFERENT else known[0]
+    if Match.DIFFERENT not in results[:_POSITIVE] and Match.DIFFERENT in known:
+        return Match.UNKNOWN
+    return _both(known)
 
 
 def _spelled(value: Any) -> str:
@@ -318,9 +326,7 @@ def _relate_numbers(gold: Any, answer: Any) -> Match:
     size = max(abs(gold), abs(answer))
     if size == 0 or abs(gold - answer) <= TOLERANCE * size:
         return Match.SAME
-    if 0 in (gold, answer) and size < sympy.Float("1e-20"):
-        return Match.UNKNOWN
-    return Match.DIFFERENT
+    return Match.UNKNOWN if 0 in (gold, answer) and size < sympy.Float("1e-20") else Match.DIFFERENT
 
 
 def _relate_rounded(gold: Any, answer: Any, exact: Any, found: Any) -> Match:
@@ -345,11 +351,12 @@ def _samples(gold: Any, answer: Any, which: int) -> list[Any]:
     names = {function: sympy.Symbol(str(function)) for function in functions}
     left, right = gold.xreplace(names), answer.xreplace(names)
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
-    points = range(4) if symbols else range(1)
+    points = _POINTS if symbols else _POINTS[:1]
     side = right if which else left
     values = []
     for point in points:
-        place = {symbol: _POINTS[(point + index) % 4] + index for index, symbol in enumerate(symbols)}
+        step = sympy.Rational(5, 7) if point > 0 else sympy.Rational(-5, 7)
+        place = {symbol: point + step * index**2 for index, symbol in enumerate(symbols)}
         try:
             value = side.subs(place).doit().evalf(DIGITS)
             is_finite = value.is_number and value.is_finite
