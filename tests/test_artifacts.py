@@ -280,6 +280,20 @@ def test_a_full_disk_is_one_clear_error_and_the_work_continues_when_there_is_spa
     assert [found.id for found in read_records(path, Response)] == [f"p/{k}" for k in range(8)]
 
 
+def test_a_library_that_fails_on_a_full_disk_is_one_clear_error_and_its_other_errors_pass(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    def save(path: Path) -> None:
+        with folder_artifact(path, fingerprint="f") as folder:
+            (folder / "weights").write_bytes(b"x" * 1000)
+            raise RuntimeError("unexpected pos 768 vs 662")
+
+    with pytest.raises(DataError, match=r"policy: cannot write \(the disk is full; RuntimeError: unexpected pos"):
+        save(small_disk / "policy")
+    with pytest.raises(RuntimeError, match="unexpected pos"):
+        save(tmp_path / "policy")
+
+
 def test_a_folder_that_cannot_be_written_is_one_clear_error(read_only_folder: Path) -> None:
     for write in (
         lambda: write_records(read_only_folder / "out.jsonl", [LABEL], fingerprint="f"),

@@ -24,9 +24,10 @@ import zstandard
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from hrlaif.errors import DataError
+from hrlaif.errors import DataError, HrlaifError
 
 SCHEMA_VERSION = 1
+FULL_BYTES = 1 << 20
 Record = TypeVar("Record")
 _cached: Any = functools.cache(TypeAdapter)
 
@@ -69,10 +70,14 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot write ({error.strerror or error}). Nothing written so far is lost: "
-            "free some space or choose another folder, then run the same command again."
-        ) from error
+        raise _cannot_write(path, error.strerror or str(error)) from error
+
+
+def _cannot_write(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path}: cannot write ({reason}). Nothing written so far is lost: "
+        "free some space or choose another folder, then run the same command again."
+    )
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -295,7 +300,15 @@ def folder_artifact(path: Path, *, fingerprint: str, **manifest: object) -> Iter
                 shutil.rmtree(temporary)
             temporary.mkdir(parents=True)
             mark.write_text(fingerprint)
-    yield temporary
+    try:
+        yield temporary
+    except (HrlaifError, OSError):
+        raise
+    except Exception as error:
+        # On a full disk torch and safetensors raise errors of their own.
+        if "No space left" not in str(error) and shutil.disk_usage(temporary).free > FULL_BYTES:
+            raise
+        raise _cannot_write(path, f"the disk is full; {type(error).__name__}: {error}") from error
     with writing_to(path):
         write_manifest(temporary, fingerprint=fingerprint, **manifest)
         if path.exists():
