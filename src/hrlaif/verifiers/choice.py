@@ -7,11 +7,18 @@ only mentioned, ruled out or supposed are passed over; two different answers wit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 from hrlaif.types import Finish, Outcome
-from hrlaif.verifiers.options import Options, gold_letter, options_of, words_of
-from hrlaif.verifiers.quantity import Match, compare, quantity
+from hrlaif.verifiers.options import (
+    Options,
+    gold_letter,
+    option_named,
+    option_of_words,
+    options_of,
+    words_of,
+)
 from hrlaif.verifiers.statement import Kind, clean, closing_sentences, commitments, is_conclusion, is_revised
 
 TAILS = (350, 1500, 12_000)
@@ -163,16 +170,22 @@ def read_choice(text: str, options: Options, *, finish: Finish = Finish.STOP) ->
         found = _last_letter(body, options, is_cut=is_cut)
         if size >= len(text) or (found is not None and found[1] > CONTEXT):
             break
-    may_retract = not any(_RETRACTED.search(words) for words in options.words)
+    may_retract = _may_retract(options)
     if found is not None:
         letter, end = found
         if is_revised(body, end):
             sentences = closing_sentences(body[end:], 1)
-            return None if is_cut or not sentences else _named(sentences[0], options)
+            return None if is_cut or not sentences else option_named(sentences[0], options)
         return None if letter is None or (may_retract and _RETRACTED.search(body, end)) else letter
     if may_retract and _RETRACTED.search(body, max(0, len(body) - 400)):
         return None
     return _small_letter(body, options, is_cut=is_cut) or _by_words(text, options, is_cut=is_cut)
+
+
+@lru_cache(maxsize=4096)
+def _may_retract(options: Options) -> bool:
+    """False where an option itself says "none of the above", so that these words take nothing back."""
+    return not any(_RETRACTED.search(words) for words in options.words)
 
 
 def _last_letter(body: str, options: Options, *, is_cut: bool) -> tuple[str | None, int] | None:
@@ -209,7 +222,8 @@ def _is_committed(body: str, token: re.Match[str], options: Options, *, is_cut: 
     if is_bare and _is_word_or_formula(body, token, options):
         return False
     if not (
-        _LEFT.search(left)
+        _LEFT.search(left[-40:])
+        or _LEFT.search(left)
         or _is_called_right(body, token, is_bare=is_bare)
         or _is_line(body, token, options)
         or (_SENTENCE_OVER.match(body, end) and _LEFT_SO.search(left))
@@ -329,66 +343,14 @@ def _by_words(text: str, options: Options, *, is_cut: bool) -> str | None:
     if announced:
         last = announced[-1]
         if last.is_negated:
-            return _same_words(last.body, options)
-        return _named(last.body, options, is_exact=last.kind is Kind.BOXED)
+            return option_of_words(last.body, options)
+        return option_named(last.body, options, is_exact=last.kind is Kind.BOXED)
     if is_cut:
         return None
     sentences = closing_sentences(text)
     if len(sentences) == 1:
-        return _named(sentences[0], options)
+        return option_named(sentences[0], options)
     for sentence in sentences[:1]:
         if is_conclusion(sentence):
-            return _named(sentence, options)
+            return option_named(sentence, options)
     return None
-
-
-_DENIED = re.compile(
-    r"(?<![a-z])(?:not|no|never|neither|nor|except|incorrect|wrong|false|none|unlike|cannot)(?![a-z])|n't\b|不|非|没",
-    re.I,
-)
-
-
-_CONTRAST = re.compile(r",?\s+(?:and\s+not|but\s+not|not|rather\s+than|instead\s+of)\s|(?:而不是|而非)", re.I)
-
-
-def _named(sentence: str, options: Options, *, is_exact: bool = False) -> str | None:
-    """The letter of the one option that a sentence names in whole words, denying nothing."""
-    if (same := _same_words(sentence, options)) is not None:
-        return same
-    sentence = _CONTRAST.split(sentence, maxsplit=1)[0]
-    words = words_of(sentence)
-    if not words:
-        return None
-    value = quantity(sentence)
-    if value is not None:
-        values = [(letter, quantity(option)) for letter, option in zip(options.letters, options.words, strict=True)]
-        equal = [letter for letter, other in values if other is not None and compare(other, value) is Match.SAME]
-        return equal[0] if len(equal) == 1 else None
-    if is_exact:
-        return None
-    inside = sorted(_inside(words, options), key=lambda item: -len(item[1]))
-    kept: list[tuple[str, str]] = []
-    rest = f" {words} "
-    for letter, option in inside:
-        if f" {option} " in rest:
-            kept.append((letter, option))
-            rest = rest.replace(f" {option} ", "  ")
-    if len(kept) != 1 or _DENIED.search(rest):
-        return None
-    letter, option = kept[0]
-    if len(option) <= 3 and not re.search(rf"(?:\b(?:is|are|was|be|equals)|=|:) (?:\w+ )?{re.escape(option)}$", words):
-        return None
-    return letter
-
-
-def _same_words(text: str, options: Options) -> str | None:
-    words = words_of(text)
-    same = [letter for letter, option in zip(options.letters, options.words, strict=True) if option == words]
-    return same[0] if len(same) == 1 else None
-
-
-def _inside(words: str, options: Options) -> Iterator[tuple[str, str]]:
-    padded = f" {words} "
-    for letter, option in zip(options.letters, options.words, strict=True):
-        if option and f" {option} " in padded:
-            yield letter, option

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from hrlaif.errors import DataError
 from hrlaif.verifiers.notation import latex
+from hrlaif.verifiers.quantity import Match, compare, quantity
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _UNKNOWN_OPTIONS = "ABCDEFGHIJ"
@@ -80,3 +82,56 @@ def gold_letter(reference: str, options: Options) -> str:
     if len(same) != 1:
         raise DataError(f"reference {reference!r} is neither a letter nor the words of one option. Give the letter.")
     return same[0]
+
+
+_DENIED = re.compile(
+    r"(?<![a-z])(?:not|no|never|neither|nor|except|incorrect|wrong|false|none|unlike|cannot)(?![a-z])|n't\b|不|非|没",
+    re.I,
+)
+
+
+_CONTRAST = re.compile(r",?\s+(?:and\s+not|but\s+not|not|rather\s+than|instead\s+of)\s|(?:而不是|而非)", re.I)
+
+
+def option_named(sentence: str, options: Options, *, is_exact: bool = False) -> str | None:
+    """The letter of the one option that a sentence names in whole words, denying nothing."""
+    if (same := option_of_words(sentence, options)) is not None:
+        return same
+    sentence = _CONTRAST.split(sentence, maxsplit=1)[0]
+    words = words_of(sentence)
+    if not words:
+        return None
+    value = quantity(sentence)
+    if value is not None:
+        values = [(letter, quantity(option)) for letter, option in zip(options.letters, options.words, strict=True)]
+        equal = [letter for letter, other in values if other is not None and compare(other, value) is Match.SAME]
+        return equal[0] if len(equal) == 1 else None
+    if is_exact:
+        return None
+    inside = sorted(_inside(words, options), key=lambda item: -len(item[1]))
+    kept: list[tuple[str, str]] = []
+    rest = f" {words} "
+    for letter, option in inside:
+        if f" {option} " in rest:
+            kept.append((letter, option))
+            rest = rest.replace(f" {option} ", "  ")
+    if len(kept) != 1 or _DENIED.search(rest):
+        return None
+    letter, option = kept[0]
+    if len(option) <= 3 and not re.search(rf"(?:\b(?:is|are|was|be|equals)|=|:) (?:\w+ )?{re.escape(option)}$", words):
+        return None
+    return letter
+
+
+def option_of_words(text: str, options: Options) -> str | None:
+    """The letter of the one option whose words are the whole text."""
+    words = words_of(text)
+    same = [letter for letter, option in zip(options.letters, options.words, strict=True) if option == words]
+    return same[0] if len(same) == 1 else None
+
+
+def _inside(words: str, options: Options) -> Iterator[tuple[str, str]]:
+    padded = f" {words} "
+    for letter, option in zip(options.letters, options.words, strict=True):
+        if option and f" {option} " in padded:
+            yield letter, option

@@ -18,11 +18,10 @@ TAIL = 600
 
 
 class Kind(str, Enum):
-    """How a final answer was announced: in a box, by words such as "the answer is", or only by standing last."""
+    """How a final answer was announced: in a box, or by words such as "the answer is"."""
 
     BOXED = "boxed"
     SAID = "said"
-    CLOSING = "closing"
 
 
 @dataclass(frozen=True, slots=True)
