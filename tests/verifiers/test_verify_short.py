@@ -15,6 +15,11 @@ POLAR = [
     ("Yes", "So the answer is **Yes**.", C),
     ("Yes", r"\boxed{\text{Yes}}", C),
     ("yes", "True.", C),
+    ("yes", "**yes**", C),
+    ("yes", "*Yes*", C),
+    ("yes", "Whales breathe air and feed their young with milk. **Yes**.", C),
+    ("no", "Whales breathe air and feed their young with milk. Yes.", W),
+    ("不是", "**不是**", C),
     ("no", "No, because seven is prime.", C),
     ("yes", "No.", W),
     ("no", "Yes.", W),
@@ -124,6 +129,13 @@ def test_a_sentence_that_only_restates_the_question_around_the_reference_is_corr
     assert verify_short("Paris", "Paris is the capital of France.", question=question)[0] is C
     assert verify_short("Paris", "Paris is not the capital of France.", question=question)[0] is U
     assert verify_short("Paris", "Paris lost to Rome in the capital vote.", question=question)[0] is U
+    assert verify_short("Paris", "The capital of France is Paris. It lies on the Seine.", question=question)[0] is C
+    assert verify_short("Paris", "The capital of France is Lyon. It lies on the Seine.", question=question)[0] is W
+    assert verify_short("Paris", "Paris is the capital of France, and it is very old.", question=question)[0] is C
+    assert verify_short("Paris", "The capital of France was Lyon, but is Paris.", question=question)[0] is not W
+    assert verify_short("Paris", "The capital is Lyon. No: the capital is Paris.", question=question)[0] is C
+    assert verify_short("北京", "中国的首都是北京。它很大。", question="中国的首都是哪座城市？")[0] is C
+    assert verify_short("北京", "中国的首都是上海。它很大。", question="中国的首都是哪座城市？")[0] is W
 
 
 def test_a_reference_that_the_question_itself_names_must_be_chosen_not_only_named() -> None:

@@ -36,6 +36,7 @@ _VERDICT = re.compile(
     r"(true|false|correct|incorrect)\W*$",
     re.I,
 )
+_EMPHASIS = re.compile(r"\*\*|__|`|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\w)")
 _ARTICLES = frozenset(("a", "an", "the"))
 _SYMBOLS_KEPT = "+#%&$€£¥°"
 _BRACKETED = re.compile(r"\s*[(\[（][^()\[\]（）]*[)\]）]")
@@ -50,6 +51,8 @@ _CLAUSE = re.compile(
     r"|he|she|they|this)|i\.e\.)\s|\s+[-]{1,2}\s+|[,，;；]",
 )
 _COPULA = re.compile(r"\b(?:is|was|are|were|called|named|as|equals)\b\s*:?|[是为叫]", re.I)
+_INTERJECTION = re.compile(r"^\W*(?:no|yes|well|so|thus|therefore|hence|indeed)\s*[,:]\s*", re.I)
+_LINK = re.compile(r"\b(?:is|was|are|were)\b|是|为")
 _NEGATION = re.compile(
     r"\b(?:not|never|neither|nor|no|isn't|wasn't|aren't|weren't|doesn't|didn't|cannot|can't|except|rather than"
     r"|instead of)\b|n't\b|不|非|没",
@@ -80,7 +83,7 @@ def verify_short(
         question: Lets a closing sentence that restates the question ("Paris is the capital of France") count.
         finish: LENGTH makes an answer that touches the end of the text unreadable, since it may be cut.
     """
-    text = clean(unicodedata.normalize("NFKC", text) if not text.isascii() else text)
+    text = _EMPHASIS.sub("", clean(unicodedata.normalize("NFKC", text) if not text.isascii() else text))
     if not text or finish is Finish.FAILED:
         return Outcome.UNREADABLE, None
     is_cut = finish is Finish.LENGTH
@@ -261,13 +264,20 @@ def _closing(reference: str, text: str, question: str) -> tuple[Outcome, str | N
         if polarity is None:
             return Outcome.UNREADABLE, None
         return (Outcome.CORRECT if polarity is gold else Outcome.WRONG), ("yes" if polarity else "no")
-    sentences = closing_sentences(text)
+    sentences = closing_sentences(text, 8)
     if len(sentences) == 1 and len(text.split()) <= max(6, len(reference.split()) + 3) and not _COPULA.search(text):
         if _NEGATION.search(text) and not _NEGATION.search(reference):
             match = _negated(reference, text)
         else:
             match = _match(reference, text)
         return (_outcome(match), text) if match is not Match.UNKNOWN else (Outcome.UNREADABLE, text)
+    for sentence in sentences:
+        sentence = _INTERJECTION.sub("", sentence)
+        if _NEGATION.search(sentence):
+            break
+        said = _restated(sentence, question)
+        if said is not None and (match := _match(reference, said)) is not Match.UNKNOWN:
+            return _outcome(match), said
     for sentence in sentences[:1]:
         if _states(reference, sentence, question):
             return Outcome.CORRECT, reference
@@ -275,6 +285,27 @@ def _closing(reference: str, text: str, question: str) -> tuple[Outcome, str | N
         if number is not None and other is not None and not _NEGATION.search(sentence):
             return _outcome(compare(number, other)), _predicate(sentence)
     return Outcome.UNREADABLE, None
+
+
+def _restated(sentence: str, question: str) -> str | None:
+    """What a sentence adds to the question's own words on the other side of "is": "The capital of France is Paris"."""
+    link = _LINK.search(sentence)
+    if link is None:
+        return None
+    left, right = sentence[: link.start()], sentence[link.end() :]
+    head = _CLAUSE.split(right, maxsplit=1)[0]
+    if _is_asked(left, question) and not _is_asked(head, question):
+        return right
+    return left if _is_asked(head, question) and not _is_asked(left, question) else None
+
+
+def _is_asked(part: str, question: str) -> bool:
+    """True where a part says something, and only in words (or Chinese characters) of the question."""
+    words = set(_words(part)) - _STOP
+    if not words or not question:
+        return False
+    asked = set(_words(question))
+    return all(word in asked or (not word.isascii() and set(word) <= set(question) | {"的"}) for word in words)
 
 
 def _predicate(sentence: str) -> str:
