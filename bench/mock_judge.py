@@ -11,6 +11,7 @@ import math
 import random
 import re
 import sys
+import time
 import zlib
 from collections import Counter
 from typing import Any
@@ -80,7 +81,7 @@ def main() -> None:
         sys.stdin.read()
         answers = sum(judge.answered.values())
         seen = {"calls": server.calls, "answers": answers, "repeated": answers - len(judge.answered)}
-        print(json.dumps({**seen, "faults": judge.faults}), flush=True)
+        print(json.dumps({**seen, "faults": judge.faults, "cpu_s": time.process_time()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Endpoint:
     def __init__(self, section: EndpointSection, key: Secret) -> None:
         self.section = section
         self.key = key
+        self.url = f"{section.url}/chat/completions"
         self.proxy = proxy_for(section.url)
         self.adaptations: frozenset[Adaptation] = frozenset()
         self.window = Window(section.in_flight, timeout_s=section.timeout_s)
@@ -66,11 +67,6 @@ class Endpoint:
         self._backoffs = 0
         self._worked = False
         self._session: aiohttp.ClientSession | None = None
-
-    @property
-    def url(self) -> str:
-        """The address that calls are posted to."""
-        return f"{self.section.url}/chat/completions"
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -177,13 +173,13 @@ class CallQueue:
     async def acquire(self, tokens: int) -> Endpoint:
         """Wait for an endpoint that takes a call of about so many tokens; `release` it when the call is over."""
         if not self._waiting:
-            endpoint, _ = self._next()
+            endpoint, wait_s = self._next()
             if endpoint is not None:
                 endpoint.take(tokens, self._clock())
                 return endpoint
+            self._wake_in(wait_s)
         future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
         self._waiting.append((future, tokens))
-        self._dispatch()
         try:
             return await future
         except asyncio.CancelledError:
@@ -240,8 +236,7 @@ class CallQueue:
                 continue
             endpoint, wait_s = self._next()
             if endpoint is None:
-                if wait_s < math.inf:
-                    self._wake_in(wait_s)
+                self._wake_in(wait_s)
                 return
             self._waiting.popleft()
             endpoint.take(tokens, self._clock())
@@ -249,7 +244,8 @@ class CallQueue:
 
     def _wake_in(self, seconds: float) -> None:
         self.close()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._dispatch)
+        if seconds < math.inf:  # otherwise a call has to end first, and `release` wakes the next
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._dispatch)
 
 
 def _wake(future: asyncio.Future[None]) -> None:

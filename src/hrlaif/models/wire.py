@@ -26,6 +26,7 @@ MAX_ERROR_CHARS = 300
 REDACTED = "[key]"
 _LOOKS_LIKE_KEY = re.compile(r"\bsk-[^\s\"',}]+")
 _MODERATED = re.compile("moderation|flagged|content[ _]policy|content_filter", re.IGNORECASE)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH, "content_filter": Finish.FAILED}
 
 
@@ -101,7 +102,7 @@ def fields(request: ChatRequest, adaptations: frozenset[Adaptation] = frozenset(
 
 def encode(body: Mapping[str, Any]) -> bytes:
     """Compact JSON. Keys keep their order: the order of a schema's fields is the order in which a model fills them."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _COMPACT.encode(body).encode("utf-8", "replace")
 
 
 def with_model(model: str, body: bytes) -> bytes:
