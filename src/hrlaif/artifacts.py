@@ -17,14 +17,21 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, TypeVar
 
-import zstandard
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from hrlaif.errors import DataError, HrlaifError
+
+_UNREADABLE: tuple[type[Exception], ...] = (OSError,)
+try:
+    import zstandard
+
+    _UNREADABLE += (zstandard.ZstdError,)
+except ModuleNotFoundError:  # in the extra `data`: it is a quarter of what a core install would download
+    zstandard = None  # type: ignore[assignment]
 
 SCHEMA_VERSION = 1
 FULL_BYTES = 1 << 20
@@ -124,15 +131,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             stream: Any = file
             if path.suffix == ".zst":
                 # Appending to a .zst file adds a frame; by default the reader stops after the first.
-                frames = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+                frames = _zstd(path).ZstdDecompressor().stream_reader(file, read_across_frames=True)
                 stream = io.BufferedReader(frames)
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield number, line
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
-    except (OSError, zstandard.ZstdError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error}).") from error
+
+
+def _zstd(path: Path) -> ModuleType:
+    if zstandard is None:
+        raise DataError(f"{path}: reading and writing .zst needs zstandard: pip install 'hrlaif[data]'")
+    return zstandard
 
 
 def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
@@ -268,7 +281,7 @@ def _compressed(file: Any, path: Path) -> Iterator[Any]:
     if path.suffix != ".zst":
         yield file
         return
-    with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as out:
+    with _zstd(path).ZstdCompressor().stream_writer(file, closefd=False) as out:
         yield out
 
 

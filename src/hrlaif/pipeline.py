@@ -244,24 +244,26 @@ def make_report(run: Run, step: Step) -> None:
     """Write the page, with what the judge is worth on this run's own pairs, and what everything cost."""
     from hrlaif import report
 
-    artifacts.write_json(run.folder / "costs.json", costs(run))
-    report.write(run.folder, run.config, facts={"on_verified": judge_on_verified(run)})
+    artifacts.write_json(run.folder / "costs.json", costs(run, step))
+    report.write(run.folder, run.config, facts={"on_verified": judge_on_verified(run, step)})
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
 
 
-def judge_on_verified(run: Run) -> dict[str, Any] | None:
+def judge_on_verified(run: Run, step: Step) -> dict[str, Any] | None:
     """How often the judge's own labels chose the correct response where the verifier knows it; None without such."""
-    if "rlaif" not in run.config.arms:
+    if run.folder / "rlaif" / "labels.jsonl" not in step.inputs:
         return None
     verified = {found.response_id: found for found in read(run, "verifications.jsonl", Verification)}
     found = labels.label_accuracy(read(run, "rlaif/labels.jsonl", Label), verified)
     return {"agreement": found.value, "low": found.low, "high": found.high, "pairs": found.n} if found.n else None
 
 
-def costs(run: Run) -> dict[str, Any]:
+def costs(run: Run, step: Step) -> dict[str, Any]:
     """What was paid, by purpose as the ledger has it, and per label of each arm as its evidence has it."""
     by_arm = {}
     for arm in run.config.arms:
+        if run.folder / arm / "labels.jsonl" not in step.inputs:
+            continue
         made = read(run, f"{arm}/labels.jsonl", Label)
         paid = sum((judgement.cost for label in made for judgement in label.evidence.judgements), Cost())
         if arm == "hrlaif":
@@ -401,5 +403,6 @@ STAGES: tuple[Stage, ...] = (
         lambda config: config.report,
         make_report,
         extra="report",
+        takes_what_is_there=True,
     ),
 )

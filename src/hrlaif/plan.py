@@ -31,7 +31,8 @@ OPERATIONAL = {
 class Stage:
     """One step of the flow. In paths, `{arm}` stands for the arm, and `{every}` for start and each arm.
 
-    `over` says how often it runs: once, for each arm, for start and each arm, or for the hrlaif arm alone.
+    `over` says how often it runs: once, for each arm, for start and each arm, or for the hrlaif arm alone. A stage that
+    `takes_what_is_there` does without the inputs that are not made yet.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Stage:
     extra: str = ""
     over: Literal["run", "arms", "every", "hrlaif"] = "run"
     wanted: Callable[[Config], bool] = lambda _: True
+    takes_what_is_there: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> 
     """
     for step in steps:
         missing = [path for path in step.inputs if artifacts.read_manifest(path) is None]
-        if missing:
+        if step.stage.takes_what_is_there:
+            step = replace(step, inputs=tuple(path for path in step.inputs if path not in missing))
+        elif missing:
             raise DataError(f"{missing[0]}: not there yet. `hrlaif run` makes it, or run the earlier stage alone.")
         step = _with_fingerprint(run.config, step)
         if artifacts.is_current(step.path, step.fingerprint):

@@ -14,13 +14,12 @@ import queue
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import zstandard
 
 from hrlaif.errors import DataError
 from hrlaif.models.base import ChatReply
@@ -68,7 +67,6 @@ class Ledger:
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._decompress = zstandard.ZstdDecompressor().decompress
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = self._connect()
@@ -89,12 +87,10 @@ class Ledger:
         if row is None:
             return None
         try:
-            with self._lock:
-                content = self._decompress(row[0])
-            text, finish, top_logprobs = json.loads(content)
+            text, finish, top_logprobs = json.loads(zlib.decompress(row[0]))
             logprobs = tuple(dict(position) for position in top_logprobs)
             return ChatReply(text, Finish(finish), row[1], logprobs, Cost(1, *row[2:]), cached=True)
-        except (zstandard.ZstdError, ValueError, TypeError) as error:
+        except (zlib.error, ValueError, TypeError) as error:
             raise self._damaged(error) from error
 
     async def put(self, key: bytes, reply: ChatReply, *, purpose: str, seconds: float) -> None:
@@ -181,11 +177,10 @@ class Ledger:
         return group
 
     def _commit(self, db: sqlite3.Connection, entries: list[_Entry]) -> None:
-        compress = zstandard.ZstdCompressor(level=1).compress
         rows, paid, now = [], dict[str, Cost](), time.time()
         for entry in entries:
             reply, cost = entry.reply, entry.reply.cost
-            blob = compress(_encoded(reply))
+            blob = zlib.compress(_encoded(reply), 1)
             figures = (cost.prompt_tokens, cost.completion_tokens, cost.usd, entry.seconds, now)
             rows.append((entry.key, entry.purpose, reply.model, *figures, blob))
             paid[entry.purpose] = paid.get(entry.purpose, Cost()) + cost
