@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hrlaif.config import LoraSection, PolicySection
 from hrlaif.errors import DataError, ModelError
@@ -152,6 +153,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import torch
+from safetensors.torch import load_file
 torch.set_num_threads(1)
 from hrlaif.config import PolicySection
 from hrlaif.policy import train
@@ -222,6 +224,37 @@ def test_the_score_is_clipped_and_paid_at_the_last_token_and_a_cut_off_response_
     advantages = rollouts.advantages_BT[rollouts.is_response_BT]
     assert float(advantages.mean()) == pytest.approx(0.0, abs=1e-5)
     assert float(advantages.std(unbiased=False)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_half_precision_trains_and_starts_each_step_from_the_policy_that_made_the_rollouts(
+    tiny_model: Path, reward: Path, prompts: list[Prompt], tmp_path: Path
+) -> None:
+    section = FAST.model_copy(update={"steps": 2, "minibatch": 8})
+    train(
+        prompts, base=str(tiny_model), reward=reward, section=section, out=tmp_path, seed=0, device="cpu",
+        dtype="bfloat16",
+    )  # fmt: skip
+    curve = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["approx_kl"] for row in curve] == [0.0, 0.0]
+    assert all(row["ratio_error"] < 0.1 for row in curve)
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    sampler = LocalSampler(str(tiny_model), adapter=tmp_path, device="cpu", dtype="bfloat16")
+    assert next(sampler.sample([SampleRequest(prompts[0], "r", 1)], Decoding(max_tokens=4))).text
+
+
+def test_a_prompt_that_is_too_long_is_cut_on_the_left_and_counted(
+    tiny_model: Path, reward: Path, prompts: list[Prompt]
+) -> None:
+    section = FAST.model_copy(update={"max_prompt_tokens": 50})
+    long = Prompt("long", (Message("user", "x" * 3000),), "chat", Task.OPEN)
+    training = Training([*prompts, long], Actors(str(tiny_model), reward, section, PLACE, seed=0), section, seed=0)
+    assert training.cut_prompts == 1
+    assert len(training.prompts[-1]) == 50
+    assert training.prompts[-1] == training.actors.policy.chat.prompt_ids(long.messages)[-50:]
+    # The model has 2048 positions, and the response needs 8 of them.
+    training = Training([long], training.actors, FAST.model_copy(update={"max_prompt_tokens": 9999}), seed=0)
+    assert len(training.prompts[0]) == 2040
 
 
 def test_updates_stop_once_the_policy_has_moved_too_far(

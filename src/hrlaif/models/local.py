@@ -63,10 +63,11 @@ class LocalSampler:
     def _window(self, requests: Sequence[SampleRequest], decoding: Decoding) -> list[Response]:
         settings = Settings(decoding.temperature, decoding.max_tokens, decoding.top_p)
         chat = self.backbone.chat
+        longest = max(1, min(self.max_prompt_tokens, self.backbone.max_length - decoding.max_tokens))
         rendered: dict[str, list[int]] = {}
         for request in requests:
             if request.prompt.id not in rendered:
-                rendered[request.prompt.id] = chat.prompt_ids(request.prompt.messages)[-self.max_prompt_tokens :]
+                rendered[request.prompt.id] = chat.prompt_ids(request.prompt.messages)[-longest:]
         prompts = [rendered[request.prompt.id] for request in requests]
         # Equal lengths stay in request order, which keeps the samples of one prompt in one batch.
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
@@ -113,7 +114,7 @@ class LocalReward:
         self.backbone = load_scorer(found or str(folder), placement(device, dtype))
         if found is not None:
             load_adapter(self.backbone, folder)
-        self.max_tokens = max_tokens or _trained_length(folder)
+        self.max_tokens = min(max_tokens or _trained_length(folder), self.backbone.max_length)
 
     def score(self, conversations: Iterable[tuple[tuple[Message, ...], str]]) -> list[float]:
         """One score per (messages, response text), read at the end token."""

@@ -23,7 +23,13 @@ REWARD = "reward"
 
 
 def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, scorer: bool = False) -> Backbone:
-    """A backbone to train: with adapters (rank > 0), or with all its weights free (rank 0)."""
+    """A backbone to train: with adapters (rank > 0), or with all its weights free (rank 0).
+
+    All weights are trained in float32 on any device: half precision would round most updates away. Adapters are float32
+    on a backbone of any precision.
+    """
+    if section.rank == 0:
+        place = Placement(place.device, torch.float32)
     backbone = load_scorer(base, place) if scorer else load_causal(base, place)
     if section.rank == 0:
         backbone.model.requires_grad_(True)

@@ -52,16 +52,16 @@ def gae(
 
     `delta[t] = reward[t] + discount * value[t + 1] - value[t]`, with value 0 after the last response token;
     `advantage[t] = delta[t] + discount * gae_lambda * advantage[t + 1]`; `return = advantage + value`.
-    `values_BT[b, t]` is the value before token t is drawn. (Schulman et al., arXiv:1506.02438, equation 16.)
+    `values_BT[b, t]` is the value before token t is drawn; `rewards_BT` is 0 outside the response, as `token_rewards`
+    makes it. (Schulman et al., arXiv:1506.02438, equation 16.)
     """
-    counts_BT = is_response_BT.to(rewards_BT)
-    values_BT = values_BT * counts_BT
+    values_BT = torch.where(is_response_BT, values_BT, torch.zeros_like(values_BT))
     advantages_BT = torch.zeros_like(rewards_BT)
     next_value_B = torch.zeros_like(rewards_BT[:, 0])
     next_advantage_B = torch.zeros_like(rewards_BT[:, 0])
     for t in reversed(range(rewards_BT.shape[1])):
         delta_B = rewards_BT[:, t] + discount * next_value_B - values_BT[:, t]
-        next_advantage_B = (delta_B + discount * gae_lambda * next_advantage_B) * counts_BT[:, t]
+        next_advantage_B = delta_B + discount * gae_lambda * next_advantage_B
         advantages_BT[:, t] = next_advantage_B
         next_value_B = values_BT[:, t]
     return advantages_BT, advantages_BT + values_BT

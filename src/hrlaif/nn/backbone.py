@@ -75,6 +75,11 @@ class Backbone:
         )
 
     @property
+    def max_length(self) -> int:
+        """Tokens that the model has positions for; a very large number where it does not say."""
+        return int(getattr(self.inner.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
+
+    @property
     def hidden_size(self) -> int:
         """Width of the hidden states."""
         return int(self.inner.config.get_text_config().hidden_size)
@@ -158,6 +163,11 @@ def find_base(folder: Path, base: str | None = None) -> str | None:
             "the base model, or change base_model_name_or_path in adapter_config.json."
         )
     return chosen
+
+
+def same_base(one: str | None, other: str) -> bool:
+    """True where two names stand for the same model: the same hub name, or the same folder."""
+    return one is not None and (one == other or (Path(one).is_dir() and Path(one).resolve() == Path(other).resolve()))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from hrlaif.config import PolicySection
 from hrlaif.errors import ModelError
 from hrlaif.models.local import LocalReward
 from hrlaif.nn.adapters import REWARD, attach_reward, trainable, untouched_layers, using
-from hrlaif.nn.backbone import Backbone, Placement, find_base
+from hrlaif.nn.backbone import Backbone, Placement, adapter_base, same_base
 from hrlaif.nn.batches import by_length
 from hrlaif.nn.chat import Conversation
 from hrlaif.nn.forward import can_split, hidden_states, logits, lower_states, predicting
@@ -78,7 +78,7 @@ class Actors:
             frozen = copy.deepcopy(self.policy.model).requires_grad_(False)
             self.frozen = Backbone(frozen, self.policy.chat, base, place)
         self._own_reward: LocalReward | None = None
-        if (reward / "adapter_config.json").exists() and find_base(reward, None) == base:
+        if same_base(adapter_base(reward), base):
             self._score_head = attach_reward(self.frozen, reward)
         else:
             self._own_reward = LocalReward(reward, device=str(place.device), dtype=str(place.dtype).split(".")[-1])

@@ -82,8 +82,9 @@ class Training:
     def __init__(self, prompts: Sequence[Prompt], actors: Actors, section: PolicySection, *, seed: int) -> None:
         self.actors, self.section, self.seed = actors, section, seed
         rendered = [self.actors.policy.chat.prompt_ids(prompt.messages) for prompt in prompts]
-        self.prompts = [ids[-section.max_prompt_tokens :] for ids in rendered]
-        self.cut_prompts = sum(len(ids) > section.max_prompt_tokens for ids in rendered)
+        longest = max(1, min(section.max_prompt_tokens, actors.policy.max_length - section.max_tokens))
+        self.prompts = [ids[-longest:] for ids in rendered]
+        self.cut_prompts = sum(len(ids) > longest for ids in rendered)
         self.modules = self.actors.trained
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         self.optimizer = optimiser(parameters, learning_rate=section.learning_rate)
@@ -97,13 +98,14 @@ class Training:
         steps = self.section.steps
         with Progress("policy, PPO steps", steps, done=first) as progress:
             for index in range(first, steps):
-                curve.add(self._step(index))
+                curve.add(self.step(index))
                 if (index + 1) % self.section.checkpoint_every == 0 and index + 1 < steps:
                     checkpoints.save(index + 1, self._state(), also=lambda path: save_trained(self.actors.policy, path))
                 progress.advance()
         return curve.rows()
 
-    def _step(self, index: int) -> dict[str, float]:
+    def step(self, index: int) -> dict[str, float]:
+        """One step: roll out, score, update; returns its line of the curve."""
         started = time.perf_counter()
         section = self.section
         where = f"PPO, step {index + 1} of {section.steps}"

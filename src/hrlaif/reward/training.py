@@ -55,7 +55,8 @@ def train(
     )
     out.mkdir(parents=True, exist_ok=True)
     training = Training(base, section, placement(device, dtype), seed=seed)
-    rendered = render(pairs, training.backbone.chat, max_tokens=section.max_tokens)
+    longest = min(section.max_tokens, training.backbone.max_length)
+    rendered = render(pairs, training.backbone.chat, max_tokens=longest)
     train_pairs, held_out = split(rendered, held_out=section.held_out)
     checkpoints = Checkpoints(out / "checkpoints", settings=settings)
     with out_of_memory("reward model", REMEDY):
@@ -67,7 +68,7 @@ def train(
         "train_pairs": len(train_pairs),
         "cut_prompts": sum(item.was_cut for item in rendered),
         "steps": training.steps(train_pairs),
-        "max_tokens": section.max_tokens,
+        "max_tokens": longest,
         "seconds": round(seconds, 2),
         "held_out": found,
     }
@@ -108,14 +109,15 @@ class Training:
         curve = Curve(metrics, steps_done=first)
         with Progress("reward model, steps", total, done=first) as progress:
             for index in range(first, total):
-                curve.add(self._step(pairs, index, total))
+                curve.add(self.step(pairs, index, total))
                 if (index + 1) % self.section.checkpoint_every == 0 and index + 1 < total:
                     tensors = trained_tensors(self.backbone.model)
                     checkpoints.save(index + 1, {"tensors": tensors, "optimizer": self.optimizer.state_dict()})
                 progress.advance()
         return sum(row["seconds"] for row in curve.rows())
 
-    def _step(self, pairs: Sequence[TokenPair], index: int, total: int) -> dict[str, float]:
+    def step(self, pairs: Sequence[TokenPair], index: int, total: int) -> dict[str, float]:
+        """Step `index` of `total`: one update from `pairs_per_step` pairs; returns its line of the curve."""
         started = time.perf_counter()
         epoch, within = divmod(index, self._steps_per_epoch(len(pairs)))
         order = permutation(len(pairs), self.seed, "pairs", epoch)
