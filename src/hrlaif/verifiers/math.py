@@ -159,7 +159,7 @@ def _match_plain(left: str, right: str) -> Match | None:
 def _last_quantity(text: str) -> Quantity | None:
     r"""The quantity of `12`, or of the last part of a chain without unknowns, `3 \cdot 4 = 12`."""
     value = quantity(text)
-    if value is None and "=" in text and "," not in text and not _UNKNOWN.search(_NAME.sub("", text)):
+    if value is None and "=" in text and len(split_top(text)) == 1 and not _UNKNOWN.search(_NAME.sub("", text)):
         value = quantity(text.rpartition("=")[2])
     return value
 

@@ -230,8 +230,12 @@ def _closing_value(sentence: str) -> tuple[str | None, bool]:
         return None, False
     if len({match.group().strip() for match in numbers}) == 1:
         return _bare_number(numbers[-1].group().strip()), True
-    after = [match.end() for match in _COPULA.finditer(flat)]
-    following = [match for match in numbers if after and match.start() >= after[-1]]
-    if len(following) == 1 and (flat[after[-1] - 1] == "=" or is_conclusion(sentence)):
-        return _bare_number(following[0].group().strip()), False
-    return None, False
+    return _number_after_link(flat, numbers, is_conclusion(sentence)), False
+
+
+def _number_after_link(flat: str, numbers: list[re.Match[str]], may_be_word: bool) -> str | None:
+    """The one number after the last "=", or in a conclusion after the last "is", "has" ... that a number follows."""
+    links = [match for match in _COPULA.finditer(flat) if match.start() < numbers[-1].start()]
+    links = [link for link in links if link.group() == "="] or (links if may_be_word else [])
+    following = {_bare_number(match.group().strip()) for match in numbers if links and match.start() >= links[-1].end()}
+    return following.pop() if len(following) == 1 else None
