@@ -80,8 +80,8 @@ def answer(body: dict[str, Any]) -> str | dict[str, Any]:
     if options := re.search(r"Reply with one letter only: ([A-Z, or]+)\.", text):
         letters = re.findall(r"\b[A-Z]\b", options.group(1))
         best = known_letter(text) or letters[int(luck * len(letters))]
-        rest = 0.3 / (len(letters) - 1)
-        return completion(best, top_logprobs=[{letter: math.log(0.7 if letter == best else rest) for letter in letters}])
+        rest = math.log(0.3 / (len(letters) - 1))
+        return completion(best, top_logprobs=[dict.fromkeys(letters, rest) | {best: math.log(0.7)}])
     numbers = [int(number) for number in re.findall(r"\d+", text)]
     if len(numbers) == 2:
         return f"The answer is {sum(numbers) if luck < 0.5 else sum(numbers) + 1}."
@@ -137,7 +137,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, server:
     folder = tmp_path_factory.mktemp("whole")
     out, err = (process := hrlaif("run", write_config(folder, tiny_model, server))).communicate(timeout=240)
     assert process.returncode == 0, err
-    assert "report.html" in out
+    assert out.endswith("report.html\n")
     return folder / "runs" / "small"
 
 
