@@ -1,0 +1,1 @@
+"""Models: what serves them, how calls are made, limited and kept, and the one that comes with hrlaif."""

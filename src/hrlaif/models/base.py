@@ -35,7 +35,8 @@ class ChatRequest:
 @dataclass(frozen=True, slots=True)
 class ChatReply:
     """What came back. `top_logprobs[t]` maps candidate tokens at position t to log-probabilities (nats), empty where
-    the endpoint returns none. `cost` is what was paid when the call was made, `cached` whether it was paid earlier."""
+    the endpoint returns none. `cost` is what was paid when the call was made, `cached` whether it was paid earlier.
+    """
 
     text: str
     finish: Finish
@@ -48,7 +49,8 @@ class ChatReply:
 class ChatModel(Protocol):
     """A chat endpoint. Implementations bound their own concurrency, retry what can be retried, and are safe to call
     from many tasks of one event loop at once. Enter it (`async with model:`) inside the event loop that uses it; it
-    may be entered again later in another loop."""
+    may be entered again later in another loop.
+    """
 
     async def __aenter__(self) -> ChatModel:
         """Open connections."""
