@@ -54,6 +54,21 @@ def test_a_response_stops_at_its_first_end_token_and_keeps_it(backbone: Backbone
         assert sampled.finished or len(sampled.tokens) == 20
 
 
+def test_decoding_ends_with_the_longest_response_and_drops_rows_that_have_ended(
+    backbone: Backbone, prompts: list[list[int]]
+) -> None:
+    rows: list[int] = []
+    hook = backbone.trunk.layers[0].register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    sampled = generate(backbone, prompts * 4, range(20), Settings(1.0, 500))
+    hook.remove()
+    lengths = [len(one.tokens) for one in sampled]
+    # One pass over the prompts (they share too short an opening) draws the first token, one more each other token.
+    passes = rows[1:]
+    assert len(passes) == max(lengths) - 1
+    assert all(alive >= sum(length > step + 1 for length in lengths) for step, alive in enumerate(passes))
+    assert sum(passes) < 20 * len(passes) / 2
+
+
 def test_log_probabilities_are_those_of_a_pass_over_the_whole_text_at_the_same_temperature(
     backbone: Backbone, prompts: list[list[int]]
 ) -> None:

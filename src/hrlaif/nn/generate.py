@@ -70,9 +70,10 @@ def generate(
         values_B = value_head(hidden_BH) if value_head is not None else None
         ended_B = torch.isin(tokens_B.cpu(), stop)
         rows.add(state.alive, tokens_B, logprobs_B, values_B, ended_B)
-        if bool(ended_B.all()) or step == settings.max_tokens - 1:
+        state.ended_B = state.ended_B | ended_B
+        if bool(state.ended_B.all()) or step == settings.max_tokens - 1:
             break
-        _advance(backbone, state, tokens_B, ended_B)
+        _advance(backbone, state, tokens_B)
     return rows.done()
 
 
@@ -165,9 +166,8 @@ def _start(backbone: Backbone, prompts: Sequence[Sequence[int]]) -> _State:
     )
 
 
-def _advance(backbone: Backbone, state: _State, tokens_B: torch.Tensor, ended_B: torch.Tensor) -> None:
+def _advance(backbone: Backbone, state: _State, tokens_B: torch.Tensor) -> None:
     """Feed the drawn tokens. Ended rows are carried along until they are half of the batch, then dropped."""
-    state.ended_B = state.ended_B | ended_B
     if 2 * int(state.ended_B.sum()) >= len(state.ended_B):
         keep_B = (~state.ended_B).nonzero()[:, 0]
         on_device_B = keep_B.to(tokens_B.device)
