@@ -26,7 +26,7 @@ def backbone(tiny_model: Path) -> Backbone:
 
 @pytest.fixture(scope="module")
 def prompts(backbone: Backbone) -> list[list[int]]:
-    return [backbone.chat.prompt_ids((Message("user", text),)) for text in TEXTS]
+    return [backbone.chat.prompt_ids((Message("system", "be kind"), Message("user", text))) for text in TEXTS]
 
 
 def test_a_response_does_not_depend_on_its_company(backbone: Backbone, prompts: list[list[int]]) -> None:
@@ -62,8 +62,9 @@ def test_decoding_ends_with_the_longest_response_and_drops_rows_that_have_ended(
     sampled = generate(backbone, prompts * 4, range(20), Settings(1.0, 500))
     hook.remove()
     lengths = [len(one.tokens) for one in sampled]
-    # One pass over the prompts (they share too short an opening) draws the first token, one more each other token.
-    passes = rows[1:]
+    # A pass over the opening and one over the rest of the prompts draw the first token, one more pass each other one.
+    assert rows[:2] == [1, 4]
+    passes = rows[2:]
     assert len(passes) == max(lengths) - 1
     assert all(alive >= sum(length > step + 1 for length in lengths) for step, alive in enumerate(passes))
     assert sum(passes) < 20 * len(passes) / 2
@@ -114,5 +115,7 @@ def test_samples_follow_the_models_distribution(backbone: Backbone, prompts: lis
         hidden = backbone.trunk(input_ids=torch.tensor([prompts[0]])).last_hidden_state[0, -1:]
     expected = torch.softmax(logits(backbone.inner, hidden), dim=-1)[0]
     seen = torch.bincount(torch.tensor([sampled.tokens[0] for sampled in drawn]), minlength=len(expected)) / 4000
-    # The largest deviation of a share from 4000 draws is about 4 * sqrt(p / 4000).
-    assert float(((seen - expected).abs() / (expected / 4000).sqrt()).max()) < 5
+    # A share of 4000 draws deviates by sqrt(p / 4000); among some 50 tokens the largest is about 3 times that.
+    common = expected > 0.005
+    assert int(common.sum()) > 20
+    assert float(((seen - expected).abs() / (expected / 4000).sqrt())[common].max()) < 4.5
