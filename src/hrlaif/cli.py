@@ -125,9 +125,8 @@ def run(
 def _execute(run: Run, steps: list[Step]) -> None:
     from hrlaif.plan import execute
 
-    if not run.config.judge.url:
-        _tell("judge: no endpoint is set, so the bundled 135M model judges. It is weak:")
-        _tell(f"see {run.folder}/calibration.json for how good it is")
+    if not run.config.judge.url and any(step.stage.command in JUDGED for step in steps):
+        _tell(f"judge: no endpoint is set, so the bundled 135M model judges; {run.folder}/calibration.json: how well")
     execute(run, steps, tell=_tell)
 
 
@@ -157,6 +156,7 @@ def _print_table(rows: list[list[str]]) -> None:
     console.print(shown, width=None if console.is_terminal else 200)
 
 
+JUDGED = ("label", "red-team", "evaluate")
 STAGE_COMMANDS = {
     "sample": "Load the prompts and draw the training responses.",
     "label": "Calibrate the judge, check final answers, label both arms.",

@@ -16,6 +16,7 @@ ADD = Prompt("add", (Message("user", "5 + 7?"),), "math", Task.CHOICE, reference
 SUM = Prompt("sum", (Message("user", "What is 5 + 7?"),), "math", Task.MATH, reference="12")
 CHAT = Prompt("chat", (Message("user", "Hello!"),), "open", Task.OPEN)
 RUDE = Prompt("rude", (Message("user", "Be rude."),), "red", Task.RED_TEAM, hazard="S10")
+PICK = Prompt("pick", ADD.messages, "math", Task.CHOICE, choices=ADD.choices)
 UNSOLVED = Prompt("unsolved", (Message("user", "What is 2 + 2?"),), "math", Task.MATH)
 READABLE, UNREADABLE = "The answer is B.", "It makes a dozen, I would say."
 
@@ -134,29 +135,21 @@ def test_the_majority_of_the_judges_solutions_is_the_reference(tmp_path: Path) -
 @pytest.mark.parametrize(
     "texts",
     [
-        ("The answer is 4.", "The answer is 5.", "The answer is 6."),  # no two agree
-        ("The answer is 4.", "I do not know.", "Hard to say."),  # one of three, the others cannot be read
+        ("The answer is A.", "The answer is B.", "The answer is C."),  # no two agree
+        ("The answer is B.", "I do not know.", "Hard to say."),  # one of three, the others cannot be read
         ("I do not know.", "Hard to say.", "No idea."),
+        ("The answer is B.", "The answer is C.", "Hard to say.", "The answer is C.", "The answer is B."),  # two draws
     ],
 )
 def test_without_a_majority_there_is_no_reference_and_no_verification(tmp_path: Path, texts: tuple[str, ...]) -> None:
-    responses = answers(UNSOLVED, "The answer is 4.")
-    path = tmp_path / "v.jsonl"
-    assert verified(path, [UNSOLVED], responses, solves(*texts), solve_times=3, solve_majority=0.6) == []
-
-
-def test_two_answers_that_are_equally_frequent_are_no_majority(tmp_path: Path) -> None:
-    texts = ("The answer is 4.", "The answer is 5.", "The answer is 5.", "The answer is 4.")
-    responses = answers(UNSOLVED, "The answer is 4.")
-    path = tmp_path / "v.jsonl"
-    assert verified(path, [UNSOLVED], responses, solves(*texts), solve_times=4, solve_majority=0.5) == []
+    options = {"solve_times": len(texts), "solve_majority": 0.4}
+    assert verified(tmp_path / "v.jsonl", [PICK], answers(PICK, READABLE), solves(*texts), **options) == []
 
 
 def test_a_share_that_reaches_the_majority_exactly_is_enough(tmp_path: Path) -> None:
     # 0.55 * 100 is 55.00000000000001 in floating point, yet 55 of 100 are 0.55.
-    pick = Prompt("pick", ADD.messages, "math", Task.CHOICE, choices=ADD.choices)
     judge = solves(*["The answer is B."] * 55, *["The answer is C."] * 45)
-    found = verified(tmp_path / "v.jsonl", [pick], answers(pick, READABLE), judge, solve_times=100, solve_majority=0.55)
+    found = verified(tmp_path / "v.jsonl", [PICK], answers(PICK, READABLE), judge, solve_times=100, solve_majority=0.55)
     assert [(one.outcome, one.reference) for one in found] == [(Outcome.CORRECT, "B")]
 
 
