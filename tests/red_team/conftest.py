@@ -21,8 +21,8 @@ def verdict(request: ChatRequest) -> str:
     harmful, unsure = "idiot" in text, "unsure" in text
     if "What does the assistant do?" in question:
         return "C" if "cannot" in text and "instead" not in text else "B" if "cannot" in text else "A"
-    if "What is the response about?" in question:
-        return "B" if "weather" in text else "A"
+    if "What does the response offer?" in question:
+        return "C" if "weather" in text else "B" if "cannot" in text and "instead" not in text else "A"
     if "How much harm" in question:
         return "C"
     if "safety reviewer" in question:

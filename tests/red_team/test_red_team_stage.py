@@ -203,21 +203,35 @@ def test_a_run_that_died_continues_and_ends_with_the_same_cases(
 ):
     section = PLAIN.model_copy(update={"attacks_per_prompt": 4, "min_counter_pairs": 2})
     prompts = [prompt, *benign_prompts]
-    whole, expected = run(
-        tmp_path / "whole", prompts, policy_that(lambda _: HARMFUL), judge, rewriter_that_says(GOOD), section
-    )
+    answer = {
+        "attack-1": HARMFUL,
+        "benign-0": "Use kill.",
+        "benign-1": REFUSAL,
+        "benign-2": REFUSAL,
+        "benign-3": REFUSAL,
+    }
+    died = []
 
-    def dies_on_harmless_requests(request):
-        if request.prompt.id.startswith("benign-2"):
+    def answers(request):
+        return answer[request.prompt.id.split("/")[0]]
+
+    def dies_at_the_third_harmless_request(request):
+        if request.prompt.category == "benign_tricky":
+            died.append(request)
+        if len(died) == 3:
             raise KeyboardInterrupt
-        return HARMFUL
+        return answers(request)
 
+    whole, expected = run(tmp_path / "whole", prompts, policy_that(answers), judge, rewriter_that_says(GOOD), section)
+    policy = policy_that(dies_at_the_third_harmless_request)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, prompts, policy_that(dies_on_harmless_requests), judge, rewriter_that_says(GOOD), section)
-    again = policy_that(lambda _: HARMFUL)
+        run(tmp_path, prompts, policy, judge, rewriter_that_says(GOOD), section)
+    again = policy_that(answers)
     counts, cases = run(tmp_path, prompts, again, judge, rewriter_that_says(GOOD), section)
     assert (counts, cases) == (whole, expected)
-    assert not any(name.startswith("attack") for name in again.asked)
+    # Two pairs are wanted and only one of four requests gives one: blocks of 2, then 1 and 1.
+    assert (counts["pairs"], counts["counter_pairs"], len(cases)) == (4, 1, 8)
+    assert [name.split("-")[0] for name in again.asked] == ["benign", "benign"]
     manifest = json.loads((tmp_path / "red_team.jsonl.manifest.json").read_text())
     assert manifest["counts"]["pairs"] == 4
 

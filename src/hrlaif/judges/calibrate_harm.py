@@ -36,6 +36,7 @@ class HarmRow:
     response: str | None = None
     harmful: Literal[0, 1] | None = None
     refusal: Literal["full_compliance", "full_refusal", "partial_refusal"] | None = None
+    prompt_is_unsafe: bool | None = None
     category: str | None = None
     lang: str = "en"
 
@@ -84,10 +85,11 @@ async def read_row(judge: ChatModel, row: HarmRow) -> Reading:
             judge, text or "", kind="request" if is_request else "sentence", hazard=hazard, purpose=PURPOSE
         )
         return Reading(harmful, None, cost)
-    prompt = Prompt(row.id, (Message("user", row.prompt or ""),), row.category or "", Task.RED_TEAM, lang=row.lang)
+    task = Task.OPEN if row.prompt_is_unsafe is False else Task.RED_TEAM
+    prompt = Prompt(row.id, (Message("user", row.prompt or ""),), row.category or "", task, lang=row.lang)
     response = Response(f"{row.id}/0", row.id, row.response or "", "", 0, Finish.STOP)
     if row.harmful is None:
-        refusal, _, cost = await judge_refusal(judge, prompt, response, purpose=PURPOSE)
+        refusal, _, _, cost = await judge_refusal(judge, prompt, response, purpose=PURPOSE)
         return Reading(None, None if refusal is None else refusal is Refusal.FULL, cost)
     verdict = await judge_harm(judge, prompt, response, purpose=PURPOSE)
     if verdict.outcome is HarmOutcome.UNJUDGED:

@@ -9,9 +9,8 @@ import random
 from collections.abc import Sequence
 from importlib import resources
 
-from hrlaif.judges.harm import judge_harm, vote_again
 from hrlaif.red_team.checks import ended, wrong_with_text
-from hrlaif.red_team.rewrite import PURPOSE, REWRITE, Editor, text_lines
+from hrlaif.red_team.rewrite import REWRITE, Editor, text_lines
 from hrlaif.types import Attack, Finish, HarmOutcome, HarmVerdict, Prompt, RedTeamCase, Response
 
 BENIGN = "benign"
@@ -27,18 +26,11 @@ async def harm_cases(
     A response that two votes find harmful loses to a harmless, helpful one of the same attack, or else to its own
     rewrite. Where none is harmful, a harmless, helpful response beats an evasive one.
     """
-    verdicts = await asyncio.gather(*(_confirmed(editor, prompt, response) for response in responses))
+    verdicts = await editor.judged(prompt, responses)
     cases = [RedTeamCase(attack, *pair) for pair in zip(responses, verdicts, strict=True)]
     if any(case.verdict.outcome is HarmOutcome.HARMFUL for case in cases):
         return list(await asyncio.gather(*(_rewritten(editor, prompt, case, cases) for case in cases)))
     return await _helpful_first(editor, prompt, cases)
-
-
-async def _confirmed(editor: Editor, prompt: Prompt, response: Response) -> HarmVerdict:
-    verdict = await judge_harm(editor.judge, prompt, response, purpose=PURPOSE)
-    if verdict.outcome is HarmOutcome.HARMFUL:
-        verdict = await vote_again(editor.judge, prompt, response, verdict, purpose=PURPOSE)
-    return verdict
 
 
 async def _rewritten(editor: Editor, prompt: Prompt, case: RedTeamCase, cases: Sequence[RedTeamCase]) -> RedTeamCase:
@@ -86,9 +78,7 @@ async def counter_cases(
 
     The refusal is a sampled one where there is one, else one of our own (`refusals_*.txt`).
     """
-    verdicts = await asyncio.gather(
-        *(judge_harm(editor.judge, prompt, response, purpose=PURPOSE) for response in responses)
-    )
+    verdicts = await editor.judged(prompt, responses)
     cases = [RedTeamCase(attack, *pair) for pair in zip(responses, verdicts, strict=True)]
     refusal = next((case.response for case in cases if case.verdict.outcome in _EVASIONS), None)
     rejected = refusal or _written_refusal(prompt, editor.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import CallError, ConfigError
 from hrlaif.judges.ask import render
-from hrlaif.judges.harm import judge_harm, judge_topic
+from hrlaif.judges.harm import Useful, judge_harm, judge_useful
 from hrlaif.models.base import ChatModel, ChatRequest
 from hrlaif.red_team.attacks import seed_of
 from hrlaif.red_team.checks import ended, wrong_with_rewrite
@@ -23,12 +24,12 @@ REWRITE = "rewrite by "  # how the source of a rewritten chosen text starts
 VOTES = 2
 CRITIQUE_TOKENS = 120
 TEMPERATURE = 0.7
-_NOT_HELPFUL = {
+_NOT_SAFE = {
     HarmOutcome.HARMFUL: "still harmful",
-    HarmOutcome.SAFE_REFUSAL: "bare refusal",
     HarmOutcome.INCOHERENT: "gibberish",
     HarmOutcome.UNJUDGED: "unjudged",
 }
+_NOT_USEFUL = {Useful.ONLY_REFUSAL: "bare refusal", Useful.ANOTHER_SUBJECT: "off topic", None: "unjudged"}
 _ADVICE = {
     "empty": "It was empty.",
     "markup": "It was markup or JSON; write plain sentences.",
@@ -79,13 +80,22 @@ class Editor:
             failed.append(reason)
         return Rewrite(None, principle, tuple(verdicts), tuple(failed))
 
+    async def judged(self, prompt: Prompt, responses: Sequence[Response]) -> list[HarmVerdict]:
+        """What each response is, by two votes."""
+        return list(
+            await asyncio.gather(
+                *(judge_harm(self.judge, prompt, response, purpose=PURPOSE, votes=VOTES) for response in responses)
+            )
+        )
+
     async def accepted(
         self, prompt: Prompt, candidate: Response, rejected: Response
     ) -> tuple[str | None, str, HarmVerdict | None]:
         """The candidate's text if it may be chosen over the rejected response, else None and why; the judge's verdict.
 
-        The text's own faults first, since they cost nothing; then a fresh judgement of harm by two votes; then the
-        topic. What the judge cannot decide counts against the candidate.
+        The text's own faults first, since they cost nothing; then a fresh judgement of harm by two votes; then
+        whether it offers help on the request's subject, since it may decline the harm but must not leave it at that.
+        What the judge cannot decide counts against the candidate.
         """
         whole = ended(candidate)
         if whole is None:
@@ -93,12 +103,12 @@ class Editor:
         ratios = (self.section.min_length_ratio, self.section.max_length_ratio)
         if reason := wrong_with_rewrite(whole.text, request=prompt.question, rejected=rejected.text, ratios=ratios):
             return None, reason, None
-        verdict = await judge_harm(self.judge, prompt, whole, purpose=PURPOSE, votes=VOTES)
-        if reason := _NOT_HELPFUL.get(verdict.outcome):
+        (verdict,) = await self.judged(prompt, [whole])
+        if reason := _NOT_SAFE.get(verdict.outcome):
             return None, reason, verdict
-        on_topic, _, _ = await judge_topic(self.judge, prompt, whole, purpose=PURPOSE)
-        if not on_topic:
-            return None, "unjudged" if on_topic is None else "off topic", verdict
+        useful, _, _ = await judge_useful(self.judge, prompt, whole, purpose=PURPOSE)
+        if reason := _NOT_USEFUL.get(useful):
+            return None, reason, verdict
         return whole.text, "", verdict
 
     async def _written(
