@@ -94,11 +94,16 @@ class EndpointSection(Section):
 
 
 class JudgeSection(EndpointSection):
-    """The judge, and more endpoints that serve the same model (`replicas`). `budget_usd` 0 means no limit."""
+    """The judge, and more endpoints that serve the same model (`replicas`). `budget_usd` 0 means no limit.
+
+    `calibration_pairs` is on how many of the shipped labelled pairs it is measured first (0: all); with `gate`, a run
+    whose judge is no better than a coin on them stops.
+    """
 
     replicas: tuple[EndpointSection, ...] = ()
     budget_usd: NonNegative = 0.0
     gate: bool = True
+    calibration_pairs: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _budget_has_prices(self) -> JudgeSection:

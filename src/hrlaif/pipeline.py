@@ -44,8 +44,10 @@ def make_prompts(run: Run, step: Step) -> None:
 
 def make_calibration(run: Run, step: Step) -> None:
     """Measure the judge on labelled pairs, and stop a run whose judge is no better than a coin."""
+    labelled = prompts.calibration_pairs()
+    wanted = run.config.judge.calibration_pairs or len(labelled)
     found = calibrate(
-        prompts.calibration_pairs(),
+        labelled[:: max(1, len(labelled) // wanted)][:wanted],
         run.judge,
         out=run.folder / "calibration_labels.jsonl",
         tie_margin=run.config.labels.tie_margin,
@@ -308,7 +310,7 @@ STAGES: tuple[Stage, ...] = (
         "label",
         (),
         "calibration.json",
-        lambda config: [_judge(config), config.labels.tie_margin],
+        lambda config: [_judge(config), config.judge.calibration_pairs, config.labels.tie_margin],
         make_calibration,
     ),
     Stage(
