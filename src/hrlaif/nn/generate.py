@@ -167,8 +167,8 @@ def _start(backbone: Backbone, prompts: Sequence[Sequence[int]]) -> _State:
 
 
 def _advance(backbone: Backbone, state: _State, tokens_B: torch.Tensor) -> None:
-    """Feed the drawn tokens. Ended rows are carried along until they are half of the batch, then dropped."""
-    if 2 * int(state.ended_B.sum()) >= len(state.ended_B):
+    """Feed the drawn tokens. Ended rows are carried along until they are a quarter of the batch, then dropped."""
+    if 4 * int(state.ended_B.sum()) >= len(state.ended_B):
         keep_B = (~state.ended_B).nonzero()[:, 0]
         on_device_B = keep_B.to(tokens_B.device)
         state.cache.batch_select_indices(on_device_B)
