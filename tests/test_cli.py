@@ -251,6 +251,12 @@ def test_an_endpoint_that_nobody_serves_is_named(tmp_path: Path) -> None:
     assert "Is the server running, and is this its address?" in shown.message
 
 
+def test_a_judge_without_an_address_is_not_replaced_by_another_one(tmp_path: Path) -> None:
+    shown = Outcome("calibrate", "judge", pair_file(tmp_path), "--out", tmp_path / "l.jsonl", "--judge-model", "m")
+    assert shown.code == 2
+    assert "names the model 'm' but no url" in shown.message
+
+
 def test_a_judge_no_better_than_a_coin_stops_the_run_with_1_and_keeps_its_numbers(tmp_path: Path) -> None:
     with ScriptedServer(lambda body: "A") as server:
         shown = Outcome("run", write(tmp_path), "--judge-url", server.url, "--judge-model", "parrot")
@@ -315,7 +321,14 @@ COMMAND = [sys.executable, "-m", "hrlaif.cli"]
 
 @contextlib.contextmanager
 def running(*args: object) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([*COMMAND, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A test run in the background of a script ignores Ctrl-C, and its children would inherit that.
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         yield process
     finally:
