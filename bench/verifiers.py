@@ -3,22 +3,25 @@
 python bench/verifiers.py [DATA] [--repeats 3] [--json FILE]
 
 DATA is the folder with verifier_math.jsonl, verifier_mcq.jsonl, verifier_mcq_tricky.jsonl, verifier_bbh.jsonl and
-verifier_equiv.jsonl (rows of the schema `verify`); by default ../shared/data beside the repository.
+verifier_equiv.jsonl (rows of the schema `verify`) and the samples of GSM8K and MATH-500 with their solutions;
+by default ../shared/data beside the repository.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from claims import Claim, claim, report
 from hrlaif.artifacts import read_records
 from hrlaif.metrics import wilson
-from hrlaif.types import Outcome, Verification
+from hrlaif.types import Finish, Message, Outcome, Prompt, Response, Task, Verification
 from hrlaif.verifiers import verify_many
 from hrlaif.verifiers.calibrate import LabelledResponse
 
@@ -26,7 +29,23 @@ FILES = ("math", "mcq", "mcq_tricky", "bbh", "equiv")
 ACCURACY = {"math": 0.996, "mcq": 0.985, "bbh": 0.98, "equiv": 0.96}
 PRECISION = {"math": 0.998}
 EXTRACTED = {"mcq_tricky": 0.95}
+SOLVED = ("gsm8k_train_sample.jsonl", "gsm8k_test_sample.jsonl", "math500_sample.jsonl")
 AT_LEAST_ROWS = 5000
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A question of a benchmark with its worked solution."""
+
+    id: str
+    question: str
+    answer: str
+    solution: str | None = None
+
+    def item(self, text: str, finish: Finish = Finish.STOP) -> tuple[Prompt, Response]:
+        """Some text as a response to this question."""
+        prompt = Prompt(self.id, (Message("user", self.question),), "math", Task.MATH, reference=self.answer)
+        return prompt, Response(self.id, self.id, text, model="", seed=0, finish=finish)
 
 
 def share(name: str, successes: int, n: int, target: float | None = None) -> Claim:
@@ -52,6 +71,35 @@ def quality(file: str, rows: Sequence[LabelledResponse], results: Sequence[Verif
         same = sum(result.found == row.extracted_answer for row, result in zip(rows, results, strict=True))
         claims.insert(0, share(f"{file}: extracted letter", same, len(rows), EXTRACTED[file]))
     return claims
+
+
+def solutions(data: Path) -> list[Claim]:
+    """The benchmarks' own worked solutions: without their answer line, for another question's answer, and cut off."""
+    rows = [row for name in SOLVED for row in read_records(data / name, Solved) if row.solution]
+    stories = [row for row in rows if "boxed" not in row.solution]
+    others = [
+        (row, other)
+        for step in (1, 7, 31)
+        for row, other in zip(rows, rows[step:] + rows[:step], strict=True)
+        if row.answer != other.answer
+    ]
+    rng = random.Random(0)
+    cut = [row.item(row.solution[: rng.randrange(20, len(row.solution))], Finish.LENGTH) for row in rows]
+    unmarked = outcomes(row.item(row.solution.partition("####")[0]) for row in stories)
+    foreign = outcomes(row.item(other.solution) for row, other in others)
+    short = outcomes(cut)
+    n = len(unmarked)
+    return [
+        share("own solution, no marked answer: correct", unmarked.count(Outcome.CORRECT), n),
+        share("own solution, no marked answer: wrong", unmarked.count(Outcome.WRONG), n),
+        share("another question's solution: correct", foreign.count(Outcome.CORRECT), len(foreign)),
+        share("own solution cut at the token limit: wrong", short.count(Outcome.WRONG), len(short)),
+    ]
+
+
+def outcomes(items: Iterable[tuple[Prompt, Response]]) -> list[Outcome]:
+    """The outcome of each item."""
+    return [result.outcome for result in verify_many(items)]
 
 
 def rates(name: str, rows: Sequence[LabelledResponse], repeats: int, target: float) -> list[Claim]:
@@ -99,6 +147,7 @@ def main() -> None:
         claims += quality(file, read[file], results)
         print(f"verifier_{file}.jsonl: rows on which label and verifier differ", file=sys.stderr)
         disagreements(read[file], results)
+    claims += solutions(arguments.data)
     short = [row for row in read["bbh"] if row.task == "short"]
     claims += rates("math (verifier_math)", read["math"], arguments.repeats, 600)
     claims += rates("choice (verifier_mcq)", read["mcq"], arguments.repeats, 5000)

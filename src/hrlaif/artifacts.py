@@ -75,9 +75,24 @@ def file_hash(path: Path) -> str:
 def writing_to(path: Path) -> Iterator[None]:
     """Turn a full disk or a read-only folder into one clear message that says what to do."""
     try:
-        yield
+        with _noticing_a_full_disk(path):
+            yield
     except OSError as error:
         raise _cannot_write(path, error.strerror or str(error)) from error
+
+
+@contextlib.contextmanager
+def _noticing_a_full_disk(path: Path) -> Iterator[None]:
+    """On a full disk torch and safetensors raise errors of their own; other errors pass."""
+    try:
+        yield
+    except (HrlaifError, OSError):
+        raise
+    except Exception as error:
+        nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+        if "No space left" not in str(error) and shutil.disk_usage(nearest).free > FULL_BYTES:
+            raise
+        raise _cannot_write(path, f"the disk is full; {type(error).__name__}: {error}") from error
 
 
 def _cannot_write(path: Path, reason: str) -> DataError:
@@ -313,15 +328,8 @@ def folder_artifact(path: Path, *, fingerprint: str, **manifest: object) -> Iter
                 shutil.rmtree(temporary)
             temporary.mkdir(parents=True)
             mark.write_text(fingerprint)
-    try:
+    with _noticing_a_full_disk(path):
         yield temporary
-    except (HrlaifError, OSError):
-        raise
-    except Exception as error:
-        # On a full disk torch and safetensors raise errors of their own.
-        if "No space left" not in str(error) and shutil.disk_usage(temporary).free > FULL_BYTES:
-            raise
-        raise _cannot_write(path, f"the disk is full; {type(error).__name__}: {error}") from error
     with writing_to(path):
         write_manifest(temporary, fingerprint=fingerprint, **manifest)
         if path.exists():

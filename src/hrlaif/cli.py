@@ -257,7 +257,6 @@ def calibrate_harm(
 @contextmanager
 def _judge(url: str, model: str, calls: Path) -> Iterator[ChatModel]:
     """The judge named on the command line, or the bundled one; its calls are kept in a ledger beside the output."""
-    from hrlaif.config import EndpointSection
     from hrlaif.models.http import HttpModel
     from hrlaif.models.ledger import Ledger
     from hrlaif.run import needs_extra
@@ -270,7 +269,7 @@ def _judge(url: str, model: str, calls: Path) -> Iterator[ChatModel]:
         with needs_extra("bundled"):
             from hrlaif.models import bundled
         with bundled.serve() as served:
-            yield HttpModel([EndpointSection.model_validate(served.model_dump())], ledger=ledger)
+            yield HttpModel([served], ledger=ledger)
 
 
 def _endpoint(url: str, model: str) -> Any:

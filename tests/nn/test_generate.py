@@ -30,7 +30,7 @@ def prompts(backbone: Backbone) -> list[list[int]]:
 
 
 def test_a_response_does_not_depend_on_its_company(backbone: Backbone, prompts: list[list[int]]) -> None:
-    settings = Settings(1.0, 30, keep_logprobs=True)
+    settings = Settings(1.0, 30)
     together = generate(backbone, prompts, SEEDS, settings)
     assert len({len(sampled.tokens) for sampled in together}) > 2
     for prompt, seed, sampled in zip(prompts, SEEDS, together, strict=True):
@@ -74,9 +74,7 @@ def test_log_probabilities_are_those_of_a_pass_over_the_whole_text_at_the_same_t
     backbone: Backbone, prompts: list[list[int]]
 ) -> None:
     for temperature in (0.5, 1.0):
-        for prompt, sampled in zip(
-            prompts, generate(backbone, prompts, SEEDS, Settings(temperature, 30, keep_logprobs=True)), strict=True
-        ):
+        for prompt, sampled in zip(prompts, generate(backbone, prompts, SEEDS, Settings(temperature, 30)), strict=True):
             tokens = torch.tensor([[*prompt, *sampled.tokens]])
             with torch.no_grad():
                 hidden = backbone.trunk(input_ids=tokens).last_hidden_state[0, len(prompt) - 1 : -1]

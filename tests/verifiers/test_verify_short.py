@@ -139,8 +139,9 @@ def test_a_sentence_that_only_restates_the_question_around_the_reference_is_corr
 
 
 def test_a_reference_that_the_question_itself_names_must_be_chosen_not_only_named() -> None:
-    question = "Which is larger, Spain or Germany?"
+    question = "Is Spain larger than Germany, or Germany larger than Spain? Name the larger one."
     assert verify_short("Germany", "Spain is larger than Germany.", question=question)[0] is U
+    assert verify_short("Germany", "The larger one is Germany.", question=question)[0] is C
 
 
 def test_an_answer_at_a_token_limit_counts_only_if_its_sentence_goes_on() -> None:

@@ -22,11 +22,13 @@ def folder() -> Path:
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     with writing_to(target):
         partial.mkdir(parents=True, exist_ok=True)
-        _convert(gguf, partial)
-        if not (target / "config.json").exists():
-            shutil.rmtree(target, ignore_errors=True)
-            partial.replace(target)
-        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            _convert(gguf, partial)
+            if not (target / "config.json").exists():
+                shutil.rmtree(target, ignore_errors=True)
+                partial.replace(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return target
 
 

@@ -21,23 +21,23 @@ ValueHead = Callable[[torch.Tensor], torch.Tensor]
 class Sampled:
     """One sampled response. `tokens` ends with the end token if `finished`.
 
-    `logprobs` (nats, at the sampling temperature) and `values` hold one number per token, empty unless asked for.
+    `logprobs` (nats, at the sampling temperature) and `values` hold one number per token; `values` is empty without a
+    value head.
     """
 
     tokens: tuple[int, ...]
     finished: bool
-    logprobs: tuple[float, ...] = ()
+    logprobs: tuple[float, ...]
     values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to draw: `temperature` 0 is greedy; `keep_logprobs` also returns log-probabilities."""
+    """How to draw; `temperature` 0 is greedy."""
 
     temperature: float
     max_tokens: int
     top_p: float = 1.0
-    keep_logprobs: bool = False
 
 
 @torch.no_grad()
@@ -60,13 +60,12 @@ def generate(
     for step in range(settings.max_tokens):
         hidden_BH = state.hidden_BH
         logits_BV = logits(backbone.inner, hidden_BH)
-        tokens_B = next_tokens(
+        tokens_B, logprobs_B = next_tokens(
             logits_BV,
             uniform_BT[state.alive, step].to(logits_BV.device),
             temperature=settings.temperature,
             top_p=settings.top_p,
         )
-        logprobs_B = _logprobs(logits_BV, tokens_B, settings.temperature) if settings.keep_logprobs else None
         values_B = value_head(hidden_BH) if value_head is not None else None
         ended_B = torch.isin(tokens_B.cpu(), stop)
         rows.add(state.alive, tokens_B, logprobs_B, values_B, ended_B)
@@ -90,7 +89,7 @@ class _Rows:
         self,
         alive: Sequence[int],
         tokens_B: torch.Tensor,
-        logprobs_B: torch.Tensor | None,
+        logprobs_B: torch.Tensor,
         values_B: torch.Tensor | None,
         ended_B: torch.Tensor,
     ) -> None:
@@ -187,12 +186,6 @@ def _advance(backbone: Backbone, state: _State, tokens_B: torch.Tensor) -> None:
     )
     state.next_position_B = state.next_position_B + 1
     state.hidden_BH = out.last_hidden_state[:, -1]
-
-
-def _logprobs(logits_BV: torch.Tensor, tokens_B: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities of drawn tokens; those of greedy tokens at temperature 1."""
-    scaled_BV = logits_BV / (temperature or 1.0)
-    return scaled_BV.gather(1, tokens_B[:, None])[:, 0] - torch.logsumexp(scaled_BV, dim=-1)
 
 
 def _uniforms(seeds: Sequence[int], max_tokens: int) -> torch.Tensor:

@@ -103,7 +103,7 @@ class Actors:
 
     def sample(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
         """One response per prompt with log-probabilities and values."""
-        settings = Settings(self.temperature, max_tokens, keep_logprobs=True)
+        settings = Settings(self.temperature, max_tokens)
         return generate(self.policy, prompts, seeds, settings, value_head=self.value_head)
 
     def answered(self, prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled]) -> list[Answered]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from hrlaif.types import Finish, Outcome
 from hrlaif.verifiers import solver
-from hrlaif.verifiers.notation import key, latex, split_top
+from hrlaif.verifiers.notation import is_prose, key, latex, split_top
 from hrlaif.verifiers.quantity import Match, Quantity, compare, quantity
 from hrlaif.verifiers.reading import read_answer, reference_value
 
@@ -86,7 +86,7 @@ def _match_values(gold: str, values: tuple[str, ...], relate: Relate) -> Match |
     each = [match_value(gold, value, relate) for value in values]
     if all(match is Match.SAME for match in each):
         return Match.SAME
-    if whole is None and match_value(gold, ", ".join(values), relate) is Match.SAME:
+    if whole is None and _is_list(latex(gold)) and match_value(gold, ", ".join(values), relate) is Match.SAME:
         return Match.SAME
     if all(match_value(values[0], value, relate) is Match.SAME for value in values[1:]):
         return each[0]
@@ -108,7 +108,10 @@ def match_value(reference: str, found: str, relate: Relate) -> Match:
         return parts[0] if len(set(parts)) == 1 else Match.UNKNOWN
     if (match := _match_parts(left, right)) is not None:
         return match
-    return relate(_without_unit(left), _without_unit(right))
+    left, right = _without_unit(left), _without_unit(right)
+    if any(is_prose(text) and re.search(r"[\d\\=]", text) for text in (left, right)):
+        return Match.UNKNOWN
+    return relate(left, right)
 
 
 def _prepared(text: str) -> str:

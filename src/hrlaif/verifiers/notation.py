@@ -142,3 +142,16 @@ def _is_thousands_comma(expression: str, index: int) -> bool:
         and _AFTER_COMMA.match(expression, index + 1) is not None
         and _BEFORE_COMMA.search(expression, max(0, index - 40), index) is not None
     )
+
+
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}")
+_LONG_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}(?![a-zA-Z{])")
+_FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt frac dfrac max min "
+    "gcd lcm mod det abs and or".split()
+)
+
+
+def is_prose(expression: str) -> bool:
+    """True where words stand in an expression that are no function's name, so that no parser can read it."""
+    return any(word not in _FUNCTIONS for word in _LONG_WORD.findall(_ENVIRONMENT.sub(" ", expression)))

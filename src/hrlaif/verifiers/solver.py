@@ -28,6 +28,7 @@ WALL_FACTOR = 4.0
 START_LIMIT_S = 120.0
 MEMORY_BYTES = 4 << 30
 KEPT_ANSWERS = 10_000
+_OUT_OF_TIME = -getattr(signal, "SIGPROF", 0)  # the exit code of a worker that used up its processor time
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from hrlaif.verifiers.solver import work; work()"
 
 
@@ -80,11 +81,15 @@ class Solver:
         """Whether `found` is the same answer as `reference`, within the time limit."""
         with self._lock:
             asked = (reference, found)
-            if asked not in self._known:
-                if len(self._known) >= KEPT_ANSWERS:
-                    self._known.clear()
-                self._known[asked] = self._ask(json.dumps([*asked, self.limit_s]))
-            return self._known[asked]
+            if asked in self._known:
+                return self._known[asked]
+            match = self._ask(reference, found) or self._ask(reference, found)
+            if match is None:
+                return Match.UNKNOWN
+            if len(self._known) >= KEPT_ANSWERS:
+                self._known.clear()
+            self._known[asked] = match
+            return match
 
     def close(self) -> None:
         """End the worker; a later question starts another."""
@@ -93,7 +98,9 @@ class Solver:
             process.kill()
             process.communicate()
 
-    def _ask(self, question: str) -> Match:
+    def _ask(self, reference: str, found: str) -> Match | None:
+        """The worker's answer; None where it gave none for a reason that may pass (a machine that was held up)."""
+        question = json.dumps([reference, found, self.limit_s])
         try:
             process = self._running()
             assert process.stdin is not None
@@ -101,8 +108,16 @@ class Solver:
             process.stdin.flush()
             return Match(self._line(process, self.limit_s * WALL_FACTOR))
         except (OSError, ValueError):
+            ended = self._exit_code()
             self.close()
-            return Match.UNKNOWN
+            return Match.UNKNOWN if ended == _OUT_OF_TIME else None
+
+    def _exit_code(self) -> int | None:
+        if self._process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout=1.0)
+        return None
 
     def _running(self) -> subprocess.Popen[str]:
         if self._owner != os.getpid():

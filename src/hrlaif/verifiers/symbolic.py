@@ -19,7 +19,7 @@ from math_verify import verify
 from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 
-from hrlaif.verifiers.notation import latex
+from hrlaif.verifiers.notation import is_prose, latex
 from hrlaif.verifiers.quantity import Match, significant_match
 
 DIGITS = 30
@@ -33,11 +33,6 @@ _NORMAL = NormalizationConfig(
 )
 _COMPLEX = re.compile(
     r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\\(?:mathbb\{C\}|imath|operatorname\{(?:Re|Im)\}|Re|Im|arg)(?![a-zA-Z])"
-)
-_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}(?![a-zA-Z{])")
-_FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt frac dfrac max min "
-    "gcd lcm mod det abs and or".split()
 )
 _SET_BUILDER = re.compile(r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?::|\\mid|\||\\vert)\s*(.*?)\s*\\\}$")
 _APART = re.compile(r"\d\s+\d")
@@ -62,8 +57,7 @@ def parse(text: str, *, is_real: bool = True) -> Any:
     if not text or len(text) > 2000 or _HUGE.search(text.replace(" ", "")) or _APART.search(text):
         return None
     text = _SET_BUILDER.sub(r"\1", text)
-    words = [word for word in _PROSE.findall(text) if word not in _FUNCTIONS and word not in ("pmatrix", "bmatrix")]
-    if words and re.search(r"[\d\\=]", re.sub(r"\\(?:begin|end)\{[a-z]+\}", "", text)):
+    if is_prose(text) and re.search(r"[\d\\=]", text):
         return None
     try:
         normal = normalize_latex(text, config=_NORMAL)
