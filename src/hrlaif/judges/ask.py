@@ -60,11 +60,12 @@ def render(name: str, *, trusted: Mapping[str, str] | None = None, untrusted: Ma
     """A template with its values; each untrusted text stands between marks that it cannot contain.
 
     The mark is a hash of all untrusted texts: whoever wrote one of them cannot know it, yet the same question always
-    gives the same prompt, so that the ledger recognises it. Square brackets, because small models begin to repeat marks
-    of other shapes.
+    gives the same prompt, so that the ledger recognises it. The texts are sorted first, so that both orders of a pair
+    begin alike up to the first response, which an endpoint with a prompt cache reads once. Square brackets, because
+    small models begin to repeat marks of other shapes.
     """
     shown = {key: visible(text) for key, text in untrusted.items()}
-    digest = hashlib.sha256("\0".join(shown.values()).encode()).digest()
+    digest = hashlib.sha256("\0".join(sorted(shown.values())).encode()).digest()
     # Letters, because models split digits into one token each, and every mark is paid for six times a question.
     nonce = "".join(chr(ord("a") + byte % 26) for byte in digest[:8])
     quoted = {key: f"[{nonce}]\n{text}\n[/{nonce}]" for key, text in shown.items()}

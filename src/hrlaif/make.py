@@ -1,0 +1,285 @@
+"""One function per stage that hands it its inputs; the work is in the stages, their order in `pipeline.py`.
+
+Stages that need torch are imported when they run, so that labelling and reports start fast and need none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any, TypeVar, cast
+
+from hrlaif import artifacts, labels, pairs, prompts, responses
+from hrlaif.config import Arm
+from hrlaif.errors import GateError
+from hrlaif.judges.calibrate import calibrate
+from hrlaif.models.base import Decoding
+from hrlaif.plan import Step
+from hrlaif.run import LOCAL_BLOCK, Contestant, Run
+from hrlaif.types import Cost, Evaluation, Label, Pair, Prompt, RedTeamCase, Response, Split, Verification
+
+Record = TypeVar("Record")
+# Agreement with people that a coin reaches on pairs without ties.
+CHANCE = 0.5
+
+
+def read(run: Run, name: str, record_type: type[Record]) -> list[Record]:
+    """All records of one file of the run."""
+    return list(artifacts.read_records(run.folder / name, record_type))
+
+
+def of_split(run: Run, split: Split) -> list[Prompt]:
+    """The run's prompts of one split."""
+    return [prompt for prompt in read(run, "prompts.jsonl", Prompt) if prompt.split is split]
+
+
+def make_prompts(run: Run, step: Step) -> None:
+    """Load, split and limit the prompts of all sources."""
+    loaded = prompts.load(run.config.prompts, seed=run.config.seed)
+    by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
+    artifacts.write_records(step.path, loaded, fingerprint=step.fingerprint, by_split=by_split)
+
+
+def make_calibration(run: Run, step: Step) -> None:
+    """Measure the judge on labelled pairs, and stop a run whose judge is no better than a coin."""
+    labelled = prompts.calibration_pairs()
+    wanted = run.config.judge.calibration_pairs or len(labelled)
+    found = calibrate(
+        labelled[:: max(1, len(labelled) // wanted)][:wanted],
+        run.judge,
+        out=run.folder / "calibration_labels.jsonl",
+        tie_margin=run.config.labels.tie_margin,
+    )
+    found["bundled"] = not run.config.judge.url
+    artifacts.write_json(step.path, found)
+    if run.config.judge.gate and found["agreement_low"] <= CHANCE:
+        raise GateError(
+            f"the judge {found['judge']} agrees with {found['agreement']:.0%} of {found['pairs']} labelled pairs "
+            f"(95 % interval from {found['agreement_low']:.0%}): no better than a coin. Use a better judge "
+            "(--judge-url, --judge-model), or set judge.gate = false to go on all the same."
+        )
+    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def make_responses(run: Run, step: Step) -> None:
+    """Draw K responses for each training prompt from the starting policy."""
+    section = run.config.responses
+    sampler, block = run.training_sampler()
+    responses.sample(
+        of_split(run, Split.TRAIN),
+        sampler,
+        Decoding(section.temperature, section.top_p, section.max_tokens),
+        per_prompt=section.per_prompt,
+        seed=run.config.seed,
+        block=block,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_verifications(run: Run, step: Step) -> None:
+    """Read and check the final answers of all responses to checkable prompts."""
+    labels.verify(
+        of_split(run, Split.TRAIN),
+        read(run, "responses.jsonl", Response),
+        judge=run.judge,
+        section=run.config.labels,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def groups(run: Run) -> Iterator[labels.Group]:
+    """Training prompts with their responses and verifications, streamed in the order of the responses."""
+    by_id = {prompt.id: prompt for prompt in of_split(run, Split.TRAIN)}
+    verified = artifacts.read_records(run.folder / "verifications.jsonl", Verification)
+    known = next(verified, None)
+    answered = artifacts.read_records(run.folder / "responses.jsonl", Response)
+    for prompt_id, group in itertools.groupby(answered, key=lambda response: response.prompt_id):
+        members = tuple(group)
+        found: dict[str, Verification] = {}
+        # Verifications are written in the order of the responses, so one look ahead joins the two files.
+        while known is not None and any(known.response_id == response.id for response in members):
+            found[known.response_id] = known
+            known = next(verified, None)
+        yield labels.Group(by_id[prompt_id], members, found)
+
+
+def make_labels(run: Run, step: Step) -> None:
+    """Label one arm's pairs."""
+    labels.label(
+        groups(run),
+        arm=cast("Arm", step.arm),
+        judge=run.judge,
+        section=run.config.labels,
+        seed=run.config.seed,
+        path=step.path,
+        fingerprint=step.fingerprint,
+        total=len(of_split(run, Split.TRAIN)),
+    )
+
+
+def make_red_team(run: Run, step: Step) -> None:
+    """Attack the starting policy, judge its answers, rewrite the harmful ones, and verify the rewrites."""
+    from hrlaif import red_team
+
+    sampler, _ = run.training_sampler()
+    red_team.attack(
+        of_split(run, Split.TRAIN),
+        sampler=sampler,
+        judge=run.judge,
+        rewriter=run.judge,
+        section=run.config.red_team,
+        seed=run.config.seed,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_pairs(run: Run, step: Step) -> None:
+    """Turn an arm's labels, and for hrlaif its red-team cases, into preference pairs."""
+    from hrlaif import red_team
+
+    red_team_file = run.folder / "hrlaif" / "red_team.jsonl"
+    has_red_team = red_team_file in step.inputs
+    if has_red_team:
+        # Asked here and not where the cases are made: they are whole and paid for, and must not be trained on.
+        red_team.check_gate(red_team_file, max_unjudged=run.config.red_team.max_unjudged)
+    by_id = {prompt.id: prompt for prompt in of_split(run, Split.TRAIN)}
+    answers = {response.id: response for response in read(run, "responses.jsonl", Response)}
+    arm = cast("Arm", step.arm)
+    labelled = read(run, f"{arm}/labels.jsonl", Label)
+    made, dropped = pairs.build(labelled, by_id, answers, section=run.config.pairs)
+    dropped |= {f"prompt: {why}": count for why, count in labels.left_out(groups(run), labelled, arm=arm).items()}
+    if has_red_team:
+        safer, lost = red_team.to_pairs(read(run, "hrlaif/red_team.jsonl", RedTeamCase))
+        made += safer
+        dropped |= {f"red team: {why}": count for why, count in lost.items()}
+    by_basis = artifacts.count_by(pair.basis.value for pair in made)
+    artifacts.write_records(step.path, made, fingerprint=step.fingerprint, dropped=dropped, by_basis=by_basis)
+
+
+def make_reward(run: Run, step: Step) -> None:
+    """Train an arm's reward model."""
+    from hrlaif import reward
+
+    model = run.config.model
+    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
+        reward.train(
+            read(run, f"{step.arm}/pairs.jsonl", Pair),
+            base=run.base_model,
+            section=run.config.reward,
+            out=out,
+            seed=run.config.seed,
+            device=model.device,
+            dtype=model.dtype,
+        )
+
+
+def make_policy(run: Run, step: Step) -> None:
+    """Train an arm's policy with PPO against its reward model."""
+    from hrlaif import policy
+
+    model = run.config.model
+    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
+        policy.train(
+            of_split(run, Split.TRAIN),
+            base=run.base_model,
+            reward=run.folder / str(step.arm) / "reward",
+            section=run.config.policy,
+            out=out,
+            seed=run.config.seed,
+            device=model.device,
+            dtype=model.dtype,
+        )
+
+
+def make_answers(run: Run, step: Step) -> None:
+    """Answer the evaluation prompts, and some training prompts for the reward figures, with one contestant."""
+    section = run.config.evaluation
+    train = of_split(run, Split.TRAIN)
+    every_nth = max(1, len(train) // max(1, section.train_prompts))
+    responses.sample(
+        [*of_split(run, Split.EVALUATION), *train[::every_nth][: section.train_prompts]],
+        run.contestant(cast("Contestant", step.arm)),
+        Decoding(section.temperature, section.top_p, section.max_tokens),
+        seed=run.config.seed,
+        block=LOCAL_BLOCK,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_evaluation(run: Run, step: Step) -> None:
+    """Measure every contestant's answers, and sum the measures up."""
+    from hrlaif import evaluation
+
+    every: list[Contestant] = ["start", *run.config.arms]
+    answers: dict[str, dict[str, Response]] = {
+        name: {response.prompt_id: response for response in read(run, f"answers/{name}.jsonl", Response)}
+        for name in every
+    }
+    evaluation.evaluate(
+        [prompt for prompt in read(run, "prompts.jsonl", Prompt) if prompt.id in answers["start"]],
+        answers,
+        judge=run.evaluation_judge,
+        scorers={arm: run.scorer(arm) for arm in run.config.arms},
+        tie_margin=run.config.labels.tie_margin,
+        reasons=run.config.evaluation.reasons,
+        path=step.path,
+        fingerprint=step.fingerprint,
+    )
+
+
+def make_metrics(run: Run, step: Step) -> None:
+    """Sum the evaluation up."""
+    from hrlaif import evaluation
+
+    rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
+    artifacts.write_json(step.path, evaluation.summarise(rows, seed=run.config.seed))
+    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def make_report(run: Run, step: Step) -> None:
+    """Write the page, with what the judge is worth on this run's own pairs, and what everything cost."""
+    from hrlaif import report
+
+    artifacts.write_json(run.folder / "costs.json", costs(run, step))
+    report.write(run.folder, run.config, facts={"on_verified": judge_on_verified(run, step)})
+    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def judge_on_verified(run: Run, step: Step) -> dict[str, Any] | None:
+    """How often the judge's own labels chose the correct response where the verifier knows it; None without such."""
+    if run.folder / "rlaif" / "labels.jsonl" not in step.inputs:
+        return None
+    verified = {found.response_id: found for found in read(run, "verifications.jsonl", Verification)}
+    found = labels.label_accuracy(read(run, "rlaif/labels.jsonl", Label), verified)
+    return {"agreement": found.value, "low": found.low, "high": found.high, "pairs": found.n} if found.n else None
+
+
+def costs(run: Run, step: Step) -> dict[str, Any]:
+    """What was paid, by purpose as the ledger has it, and per label of each arm as its evidence has it."""
+    by_arm = {}
+    for arm in run.config.arms:
+        if run.folder / arm / "labels.jsonl" not in step.inputs:
+            continue
+        made = read(run, f"{arm}/labels.jsonl", Label)
+        paid = sum((judgement.cost for label in made for judgement in label.evidence.judgements), Cost())
+        if arm == "hrlaif":
+            # Hybrid labels rest on the answer checks too; each counts once, however many labels it serves.
+            paid = sum((found.cost for found in read(run, "verifications.jsonl", Verification)), paid)
+        n = max(1, len(made))
+        tokens = paid.prompt_tokens + paid.completion_tokens
+        by_arm[arm] = {
+            "labels": len(made),
+            "calls": paid.calls,
+            "tokens": tokens,
+            "usd": paid.usd,
+            "calls_per_label": paid.calls / n,
+            "tokens_per_label": tokens / n,
+            "usd_per_label": paid.usd / n,
+        }
+    by_purpose = {purpose: dataclasses.asdict(paid) for purpose, paid in run.ledger.by_purpose().items()}
+    return {"by_purpose": by_purpose, "labels": by_arm}
