@@ -22,6 +22,7 @@ from claims import Claim, claim, report
 from hrlaif.models import bundled_weights
 
 HERE = Path(__file__).resolve().parent
+ENVIRONMENT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrlaif-bench" / "trl"
 TRL = ("trl==1.12.0", "torch==2.13.0", "peft", "pandas")
 LAYERS = 15
 
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--prompts", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--no-trl", action="store_true")
-    parser.add_argument("--trl-env", type=Path, default=HERE / ".trl-env")
+    parser.add_argument("--trl-env", type=Path, default=ENVIRONMENT)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     model = options.model or str(bundled_weights.folder())

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from hrlaif.config import LoraSection
 from hrlaif.errors import ModelError
-from hrlaif.nn.adapters import REWARD, attach_reward, save_trained, trainable, untouched_layers, using
+from hrlaif.nn.adapters import REWARD, attach_reward, merged, save_trained, trainable, untouched_layers, using
 from hrlaif.nn.backbone import Backbone, placement
 
 PLACE = placement("cpu", "auto")
@@ -39,6 +39,32 @@ def test_without_adapters_the_backbone_is_the_start_bit_for_bit(tiny_model: Path
         assert torch.equal(states(policy), start.base_model(input_ids=TOKENS).last_hidden_state)
     assert torch.equal(states(policy), adapted)
     assert not torch.allclose(adapted, start.base_model(input_ids=TOKENS).last_hidden_state, atol=0.01)
+
+
+def test_merged_for_decoding_the_states_are_the_policys_and_afterwards_nothing_has_changed(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    scorer = spoiled(trainable(str(tiny_model), LoraSection(rank=4), PLACE, seed=1, scorer=True))
+    save_trained(scorer, tmp_path / "reward")
+    policy = spoiled(trainable(str(tiny_model), LoraSection(layers=1), PLACE, seed=0))
+    # The reward model adapts more layers than the policy: those must be the plain base while the policy decodes.
+    attach_reward(policy, tmp_path / "reward")
+    before = {name: tensor.clone() for name, tensor in policy.model.named_parameters()}
+    beside = states(policy)
+    with merged(policy):
+        assert not any("lora_" in name for name, _ in policy.trunk.named_parameters())
+        torch.testing.assert_close(states(policy), beside, atol=1e-5, rtol=1e-5)
+    assert torch.equal(states(policy), beside)
+    after = dict(policy.model.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_in_half_precision_the_adapter_stays_beside_the_weights(tiny_model: Path) -> None:
+    policy = spoiled(trainable(str(tiny_model), LoraSection(), placement("cpu", "bfloat16"), seed=0))
+    beside = states(policy)
+    with merged(policy):
+        assert torch.equal(states(policy), beside)
 
 
 def test_only_the_policys_adapter_is_trained_also_after_the_others_were_used(tiny_model: Path, tmp_path: Path) -> None:

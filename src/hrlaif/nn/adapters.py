@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model, load_peft_weights, set_peft_model_state_dict
+from peft.tuners.lora import Linear as LoraLinear
 
 from hrlaif.config import LoraSection
 from hrlaif.errors import ModelError
@@ -133,6 +134,43 @@ def using(model: Any, name: str | None) -> Iterator[None]:
     finally:
         if TRAINED in model.peft_config:
             model.set_adapter(TRAINED)
+
+
+@contextlib.contextmanager
+def merged(backbone: Backbone) -> Iterator[None]:
+    """Run the trained adapter as part of plain weights: decoding is mostly many small products, half of them adapters'.
+
+    The sums are made anew in copies that live as long as the context, so that the weights themselves never drift. In
+    half precision small updates would be lost in the sum, so there the adapter stays beside the weights.
+    """
+    layers = [
+        (parent, name, layer)
+        for parent in backbone.model.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, LoraLinear)
+    ]
+    if not layers or backbone.place.dtype != torch.float32:
+        yield
+        return
+    try:
+        with torch.no_grad():
+            for parent, name, layer in layers:
+                setattr(parent, name, _sum(layer))
+        yield
+    finally:
+        for parent, name, layer in layers:
+            setattr(parent, name, layer)
+
+
+def _sum(layer: Any) -> torch.nn.Module:
+    """The linear map that a layer and its trained adapter are together."""
+    base = layer.get_base_layer()
+    if TRAINED not in layer.lora_A:
+        return base  # type: ignore[no-any-return]
+    plain = torch.nn.utils.skip_init(torch.nn.Linear, base.in_features, base.out_features, bias=False)
+    plain.weight = torch.nn.Parameter(base.weight + layer.get_delta_weight(TRAINED), requires_grad=False)
+    plain.bias = base.bias
+    return plain
 
 
 def save_trained(backbone: Backbone, folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from hrlaif.config import PolicySection
 from hrlaif.errors import ModelError
 from hrlaif.models.local import LocalReward
-from hrlaif.nn.adapters import REWARD, attach_reward, trainable, untouched_layers, using
+from hrlaif.nn.adapters import REWARD, attach_reward, merged, trainable, untouched_layers, using
 from hrlaif.nn.backbone import Backbone, Placement, adapter_base, same_base
 from hrlaif.nn.batches import by_length
 from hrlaif.nn.chat import Conversation
@@ -104,7 +104,8 @@ class Actors:
     def sample(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
         """One response per prompt with log-probabilities and values."""
         settings = Settings(self.temperature, max_tokens)
-        return generate(self.policy, prompts, seeds, settings, value_head=self.value_head)
+        with merged(self.policy):
+            return generate(self.policy, prompts, seeds, settings, value_head=self.value_head)
 
     def answered(self, prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled]) -> list[Answered]:
         """Prompts and responses in the form that the other roles take, with the lower layers' work done."""
