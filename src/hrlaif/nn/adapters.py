@@ -162,12 +162,12 @@ def merged(backbone: Backbone) -> Iterator[None]:
             setattr(parent, name, layer)
 
 
-def _sum(layer: Any) -> torch.nn.Module:
+def _sum(layer: Any) -> Any:
     """The linear map that a layer and its trained adapter are together."""
     base = layer.get_base_layer()
     if TRAINED not in layer.lora_A:
-        return base  # type: ignore[no-any-return]
-    plain = torch.nn.utils.skip_init(torch.nn.Linear, base.in_features, base.out_features, bias=False)
+        return base
+    plain = torch.nn.Linear(base.in_features, base.out_features, bias=False, device="meta")
     plain.weight = torch.nn.Parameter(base.weight + layer.get_delta_weight(TRAINED), requires_grad=False)
     plain.bias = base.bias
     return plain
