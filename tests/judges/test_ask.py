@@ -137,7 +137,8 @@ def test_a_failed_call_is_an_unreadable_choice_and_an_unusable_endpoint_ends_the
 
 
 def question(first: str, second: str = "fine", request: str = "2 + 2?") -> str:
-    return render("compare", untrusted={"request": request, "first": first, "second": second})
+    texts = {"request": request, "first": first, "second": second}
+    return render("compare_standard", trusted={"form": "Reply with one letter."}, untrusted=texts)
 
 
 def marks(text: str) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hrlaif.artifacts import write_json, write_records
-from hrlaif.config import Config, EndpointSection, EvaluationSection
+from hrlaif.config import Config, EvaluationSection, JudgeEndpoint
 from hrlaif.report.costs import cost, settings
 from hrlaif.report.data import load
 from hrlaif.report.headline import headline
@@ -115,7 +115,7 @@ def test_wins_ties_and_losses_are_those_of_the_verdicts(full_run: Path, config: 
 
 
 def test_the_reader_learns_whether_the_judge_of_the_labels_also_evaluates(full_run: Path, config: Config) -> None:
-    other = EvaluationSection(judge=EndpointSection(url="http://127.0.0.1:1/v1", model="other"))
+    other = EvaluationSection(judge=JudgeEndpoint(url="http://127.0.0.1:1/v1", model="other"))
     assert preference(load(full_run, config)).notes[0].startswith("The judge that made the labels judges here too")
     assert preference(load(full_run, Config(evaluation=other))).notes[0].startswith("Another judge")
 
