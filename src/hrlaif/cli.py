@@ -157,6 +157,7 @@ def _print_table(rows: list[list[str]]) -> None:
     console.print(shown, width=None if console.is_terminal else 200)
 
 
+MOST_COLUMNS = 8
 JUDGED = ("label", "red-team", "evaluate")
 STAGE_COMMANDS = {
     "sample": "Load the prompts and draw the training responses.",
@@ -301,9 +302,10 @@ def _show_quality(found: dict[str, Any], *, as_json: bool) -> None:
     _print_table([["", ""], *[[key, _shown(value)] for key, value in flat.items()]])
     for key, parts in found.items():
         if isinstance(parts, dict):
-            columns = sorted({name for part in parts.values() if isinstance(part, dict) for name in part})
-            body = [[name, *[_shown(part.get(column)) for column in columns]] for name, part in parts.items()]
-            _print_table([[key, *columns], *body])
+            columns = list(dict.fromkeys(name for part in parts.values() if isinstance(part, dict) for name in part))
+            rows = [[key, *columns]]
+            rows += [[name, *[_shown(part.get(column)) for column in columns]] for name, part in parts.items()]
+            _print_table(rows if len(columns) <= MOST_COLUMNS else [list(column) for column in zip(*rows, strict=True)])
 
 
 def _shown(value: object) -> str:

@@ -69,7 +69,10 @@ def evaluate(
         voters = panel or panel_of(judge)
         asyncio.run(_evaluate(items, judge, voters, journal, tie_margin=tie_margin, reasons=reasons, window=window))
         return journal.finish(
-            judge=judge.name, arms=list(answers), tasks=count_by(prompt.task.value for prompt in prompts)
+            judge=judge.name,
+            compared_by=voters.name,
+            arms=list(answers),
+            tasks=count_by(prompt.task.value for prompt in prompts),
         )
 
 
