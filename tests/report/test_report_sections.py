@@ -174,8 +174,8 @@ def test_the_votes_of_a_panel_are_shown_by_judge_and_its_flips_are_the_panels(tm
 
     rows = [
         # Together 0.85 and 0.35: the same response both times, though y gives the first place.
-        voted(("x", 0.9, first, 0.1, second), ("y", 0.8, first, 0.6, first)),
-        voted(("x", 0.9, first, 0.1, second), ("y", 0.5, unreadable, 0.6, first)),
+        voted(("y", 0.8, first, 0.6, first), ("x", 0.9, first, 0.1, second)),
+        voted(("y", 0.5, unreadable, 0.6, first), ("x", 0.9, first, 0.1, second)),
     ]
     write_records(tmp_path / "rlaif/labels.jsonl", rows, fingerprint="x")
     section = labels(load(tmp_path, config))
@@ -183,8 +183,8 @@ def test_the_votes_of_a_panel_are_shown_by_judge_and_its_flips_are_the_panels(tm
     assert "4.00 preference calls per label" in section.points[0]
     (votes,) = [found for found in section.tables if "each judge of the panel" in found.caption]
     assert [[cell.text for cell in row[2:]] for row in votes.rows] == [
-        ["x", "2", "0", "0.0\u00a0%"],
         ["y", "2", "1", "100.0\u00a0%"],
+        ["x", "2", "0", "0.0\u00a0%"],
     ]
 
 

@@ -92,7 +92,7 @@ class HttpModel:
         self._first_contact_s = first_contact_s
         self._paid_here = 0.0
         self._shared_budget = budget
-        self._budget = budget or Budget(budget_usd, self._paid_usd)
+        self._budget = Budget(budget_usd, self._paid_usd)
         self._queue = CallQueue(self.endpoints)
         self._entered = 0
         self._answered = False
