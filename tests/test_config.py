@@ -268,6 +268,22 @@ def test_a_budget_needs_a_price_of_somebody_who_is_paid(tmp_path: Path) -> None:
     configuration.load(write(tmp_path, panel(priced, judge="budget_usd = 1")))
 
 
+def test_the_examples_of_the_guide_are_valid_and_seat_whom_it_says(tmp_path: Path) -> None:
+    guide = (Path(__file__).resolve().parents[1] / "docs" / "judges.md").read_text()
+    (tmp_path / "my_criteria.txt").write_text("$request $first $second")
+    one, several = (
+        configuration.load(write(tmp_path, block.split("```")[0])).judge for block in guide.split("```toml\n")[1:]
+    )
+    assert [(member.reply, member.reply_max_tokens) for member in one.members] == [("json", 4096)]
+    seen = [(member.url, member.model, member.prompt, member.weight, member.reply) for member in several.members]
+    assert seen == [
+        ("https://api.example.com/v1", "large-judge", "standard", 2.0, "letter"),
+        ("https://api.example.com/v1", "large-judge", "errors_first", 1.0, "letter"),
+        ("https://api.example.com/v1", "small-judge", "correctness", 1.0, "letter"),
+        ("http://127.0.0.1:8000/v1", "reasoner", "my_criteria", 1.0, "json"),
+    ]
+
+
 # --- sections that check themselves ---------------------------------------------------------------------------------
 
 
