@@ -20,7 +20,7 @@ from claims import Claim, claim, report
 from hrlaif import labels
 from hrlaif.artifacts import fingerprint, read_records
 from hrlaif.config import Arm, LabelsSection
-from hrlaif.judges.calibrate import orders
+from hrlaif.judges.compare import orders, pooled, votes_of
 from hrlaif.labels import Group
 from hrlaif.metrics import flip_rate, wilson
 from hrlaif.models.base import ChatModel
@@ -144,7 +144,8 @@ def main() -> None:
         hybrid = label(read, "hrlaif", model, options.folder)
         basic = label(groups, "rlaif", model, options.folder)
     claims = [share("basic, asked once: right", (once(one, right) for one in basic))]
-    claims.append(_claim(replace(flip_rate(orders(one) for one in basic), name="basic: flip rate")))
+    flips = flip_rate(orders(pooled(votes_of(one)) for one in basic), name="basic: flip rate")
+    claims.append(_claim(flips))
     claims += arm_claims("basic", basic, right, pairs=pairs, extra=Cost(), target=None)
     claims += arm_claims("hybrid", hybrid, right, pairs=pairs, extra=checks, target=0.99)
     for task in ("math", "mcq"):

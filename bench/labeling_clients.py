@@ -17,7 +17,9 @@ from pathlib import Path
 import aiohttp
 
 from hrlaif.config import EndpointSection, LabelsSection
-from hrlaif.judges.ask import TOP_LOGPROBS, render
+from hrlaif.judges.ask import LETTER_TOKENS, TOP_LOGPROBS
+from hrlaif.judges.compare import question
+from hrlaif.judges.panel import Judge
 from hrlaif.labels import Group, label
 from hrlaif.models import wire
 from hrlaif.models.base import ChatReply, ChatRequest
@@ -49,8 +51,7 @@ def questions(count: int) -> Iterator[str]:
     for group in groups(count):
         one, two = group.responses
         for first, second in ((one, two), (two, one)):
-            untrusted = {"request": group.prompt.question, "first": first.text, "second": second.text}
-            yield render("compare", untrusted=untrusted)
+            yield question(Judge(StubJudge()), group.prompt, (first, second))
 
 
 async def bare(url: str, prompts: Iterable[str], *, in_flight: int) -> int:
@@ -61,7 +62,7 @@ async def bare(url: str, prompts: Iterable[str], *, in_flight: int) -> int:
     async def worker(session: aiohttp.ClientSession) -> None:
         nonlocal answered
         for prompt in waiting:
-            request = ChatRequest((Message("user", prompt),), max_tokens=4, top_logprobs=TOP_LOGPROBS)
+            request = ChatRequest((Message("user", prompt),), max_tokens=LETTER_TOKENS, top_logprobs=TOP_LOGPROBS)
             body = json.dumps({"model": MODEL, **wire.fields(request)}).encode()
             async with session.post(f"{url}/chat/completions", data=body) as response:
                 reply = json.loads(await response.read())

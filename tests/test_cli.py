@@ -305,6 +305,34 @@ def test_json_is_one_object_on_standard_output_and_nothing_else_there(tmp_path: 
     assert "calibrating the judge: 12/12" in shown.err
 
 
+def test_the_panel_of_a_configuration_is_measured_with_each_member_and_asked_in_its_own_words(tmp_path: Path) -> None:
+    def says(body: dict[str, Any]) -> str:
+        text = body["messages"][0]["content"]
+        if "Only correctness counts" in text:
+            return "Hmm."
+        kiwi_is_a = text.index("kiwi") < text.index("plum")
+        return "A" if kiwi_is_a else "B"
+
+    with ScriptedServer(says) as server:
+        judge = f'[judge]\nurl = "{server.url}"\nmodel = "m"\n'
+        config = write(tmp_path, config=judge + '[[judge.panel]]\n[[judge.panel]]\nprompt = "correctness"')
+        out = tmp_path / "labels.jsonl"
+        command = ["calibrate", "judge", pair_file(tmp_path), "--out", out, "--config", config]
+        shown = Outcome(*command, "--json")
+        assert server.calls == 48
+        table = Outcome(*command)
+        assert server.calls == 48
+    found = json.loads(shown.out)
+    assert (found["judge"], found["agreement"], found["calls"]) == ("panel: m, m (correctness)", 0.5, 48)
+    by_judge = found["by_judge"]
+    assert {name: (one["agreement"], one["unreadable"]) for name, one in by_judge.items()} == {
+        "m": (0.5, 0),
+        "m (correctness)": (0.0, 12),
+    }
+    assert re.search(r"^by_judge +m +m \(correctness\) *$", table.out, re.MULTILINE)
+    assert re.search(r"^agreement +0\.500 +0\.000 *$", table.out, re.MULTILINE)
+
+
 def test_without_json_the_numbers_are_a_table(tmp_path: Path) -> None:
     with ScriptedServer(lambda body: "A") as server:
         endpoint = ["--judge-url", server.url, "--judge-model", "m"]

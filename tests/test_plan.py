@@ -215,6 +215,9 @@ def test_every_stage_belongs_to_a_command(tmp_path: Path) -> None:
     assert {step.stage.command for step in everything(tmp_path)} == set(STAGE_COMMANDS)
 
 
+COMPARED = {"calibration", "labels", "evaluation"}
+
+
 @pytest.mark.parametrize(
     ("change", "stale"),
     [
@@ -231,26 +234,70 @@ def test_every_stage_belongs_to_a_command(tmp_path: Path) -> None:
         ({"reward": {"epochs": 9}}, {"reward"}),
         ({"policy": {"steps": 9}}, {"policy"}),
         ({"report": {"show_harmful": True}}, {"report"}),
+        ({"judge": {"panel": [{}, {"prompt": "correctness"}]}}, COMPARED),
+        ({"judge": {"reply": "json"}}, COMPARED),
+        ({"judge": {"reply_max_tokens": 900}}, {*COMPARED, "verifications", "red_team"}),
+        ({"evaluation": {"judge": {"url": "http://a/v1", "model": "m", "reply": "json"}}}, {"evaluation"}),
         ({"judge": {"gate": False}, "policy": {"checkpoint_every": 3}, "threads": 1}, set()),
     ],
 )
 def test_a_setting_reaches_the_stages_whose_result_it_changes(
     tmp_path: Path, change: dict[str, object], stale: set[str]
 ) -> None:
-    def fingerprints(config: Config) -> dict[str, str]:
-        found: dict[str, str] = {}
-
-        def note(run: Run, step: Step) -> None:
-            found[step.stage.name] = step.fingerprint
-
-        # Stages without inputs: what is left of a fingerprint is the stage's own settings.
-        stages = [dataclasses.replace(stage, reads=(), make=note) for stage in pipeline.STAGES]
-        with Run(config) as run:
-            execute(run, plan(stages, config), tell=lambda _: None)
-        return found
-
     before, after = fingerprints(config_for(tmp_path)), fingerprints(config_for(tmp_path, **change))
     assert {name for name in before if before[name] != after[name]} == stale
+
+
+def fingerprints(config: Config) -> dict[str, str]:
+    """What each stage's own settings make of its fingerprint."""
+    found: dict[str, str] = {}
+
+    def note(run: Run, step: Step) -> None:
+        found[step.stage.name] = step.fingerprint
+
+    # Stages without inputs: what is left of a fingerprint is the stage's own settings.
+    stages = [dataclasses.replace(stage, reads=(), make=note) for stage in pipeline.STAGES]
+    with Run(config) as run:
+        execute(run, plan(stages, config), tell=lambda _: None)
+    return found
+
+
+MEMBER = {"url": "http://a/v1", "model": "m", "prompt": "mine", "template": "$request $first $second"}
+
+
+@pytest.mark.parametrize(
+    ("member", "is_stale"),
+    [
+        ({"weight": 2.0}, True),
+        ({"model": "other"}, True),
+        ({"reply": "json"}, True),
+        ({"reply_max_tokens": 900}, True),
+        ({"prompt": "renamed"}, True),
+        ({"template": "$request, $first, $second"}, True),
+        ({"url": "http://b/v1", "key_env": "K", "in_flight": 3, "timeout_s": 5, "requests_per_minute": 9}, False),
+        ({"usd_per_million_prompt_tokens": 1.0}, False),
+    ],
+)
+def test_labels_depend_on_who_votes_and_how_and_not_on_where(
+    tmp_path: Path, member: dict[str, object], is_stale: bool
+) -> None:
+    before, after = (
+        fingerprints(config_for(tmp_path, judge={"panel": [{}, {**MEMBER, **change}]})) for change in ({}, member)
+    )
+    assert {name for name in before if before[name] != after[name]} == (COMPARED if is_stale else set())
+
+
+def test_a_template_file_that_changed_makes_labels_stale_and_one_that_moved_does_not(tmp_path: Path) -> None:
+    def written(place: str, text: str) -> dict[str, str]:
+        folder = tmp_path / place
+        folder.mkdir(exist_ok=True)
+        (folder / "mine.txt").write_text(text)
+        (folder / "c.toml").write_text('run_dir = "run"\n[[judge.panel]]\nprompt = "mine.txt"')
+        return fingerprints(configuration.load(folder / "c.toml"))
+
+    first = written("one", "$request $first $second")
+    assert written("two", "$request $first $second") == first
+    assert written("one", "$request $first $second.")["labels"] != first["labels"]
 
 
 # --- run folders ----------------------------------------------------------------------------------------------------

@@ -10,14 +10,15 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
 if TYPE_CHECKING:
-    from hrlaif.config import Config
+    from hrlaif.config import Config, EndpointSection, JudgeSection
+    from hrlaif.judges.panel import Panel
     from hrlaif.models.base import ChatModel
     from hrlaif.plan import Step
     from hrlaif.run import Run
@@ -156,6 +157,7 @@ def _print_table(rows: list[list[str]]) -> None:
     console.print(shown, width=None if console.is_terminal else 200)
 
 
+MOST_COLUMNS = 8
 JUDGED = ("label", "red-team", "evaluate")
 STAGE_COMMANDS = {
     "sample": "Load the prompts and draw the training responses.",
@@ -223,17 +225,23 @@ def calibrate_verifier(
 def calibrate_judge(
     file: Annotated[Path, typer.Argument(help="Rows of the schema `pair` (JSONL).")],
     out: Annotated[Path, typer.Option(help="Where to write one Label per row.")] = Path("calibration_labels.jsonl"),
+    config: Annotated[
+        Path | None, typer.Option(help="Measure the judge or panel of this configuration.", show_default=False)
+    ] = None,
     judge_url: JudgeUrl = "",
     judge_model: JudgeModel = "",
     as_json: Json = False,
 ) -> None:
     """Agreement, kappa, flip rate and position bias of the judge on pairs whose better response is known."""
+    from hrlaif import config as configuration
     from hrlaif.judges.calibrate import calibrate
     from hrlaif.prompts import read_calibration
 
     pairs = read_calibration(file)
-    with _judge(judge_url, judge_model, out.with_name(out.name + ".calls.sqlite")) as judge:
-        found = calibrate(pairs, judge, out=out)
+    loaded = configuration.load(config) if config else configuration.Config()
+    section = _with_judge(loaded, judge_url, judge_model).judge
+    with _panel(section, out.with_name(out.name + ".calls.sqlite")) as panel:
+        found = calibrate(pairs, panel, out=out, tie_margin=loaded.labels.tie_margin if config else 0.0)
     _show_quality(found, as_json=as_json)
 
 
@@ -257,25 +265,33 @@ def calibrate_harm(
 @contextmanager
 def _judge(url: str, model: str, calls: Path) -> Iterator[ChatModel]:
     """The judge named on the command line, or the bundled one; its calls are kept in a ledger beside the output."""
-    from hrlaif.models.http import HttpModel
+    from hrlaif.config import Config
+
+    with _panel(_with_judge(Config(), url, model).judge, calls) as panel:
+        yield panel.judges[0].model
+
+
+@contextmanager
+def _panel(section: JudgeSection, calls: Path) -> Iterator[Panel]:
+    """Who compares under a configuration; the calls are kept in a ledger beside the output."""
+    from hrlaif.judges.panel import seat
     from hrlaif.models.ledger import Ledger
-    from hrlaif.run import needs_extra
+    from hrlaif.run import judging, needs_extra
 
-    with Ledger(calls) as ledger:
-        if url or model:
-            yield HttpModel([_endpoint(url, model)], ledger=ledger)
-            return
-        _tell("judge: no endpoint is set, so the bundled 135M model judges; expect it to be near chance")
-        with needs_extra("bundled"):
-            from hrlaif.models import bundled
-        with bundled.serve() as served:
-            yield HttpModel([served], ledger=ledger)
+    with ExitStack() as stack:
 
+        @functools.cache
+        def bundled_model() -> EndpointSection:
+            _tell("judge: no endpoint is set, so the bundled 135M model judges; expect it to be near chance")
+            with needs_extra("bundled"):
+                from hrlaif.models import bundled
+            return stack.enter_context(bundled.serve())
 
-def _endpoint(url: str, model: str) -> Any:
-    from hrlaif import config as configuration
+        def served(endpoint: EndpointSection) -> EndpointSection:
+            return endpoint if endpoint.url else bundled_model()
 
-    return configuration.parse({"judge": {"url": url, "model": model}}, where="--judge-url, --judge-model").judge
+        ledger = stack.enter_context(Ledger(calls))
+        yield seat(section, judging(ledger, budget_usd=section.budget_usd, served=served))
 
 
 def _show_quality(found: dict[str, Any], *, as_json: bool) -> None:
@@ -286,9 +302,10 @@ def _show_quality(found: dict[str, Any], *, as_json: bool) -> None:
     _print_table([["", ""], *[[key, _shown(value)] for key, value in flat.items()]])
     for key, parts in found.items():
         if isinstance(parts, dict):
-            columns = sorted({name for part in parts.values() if isinstance(part, dict) for name in part})
-            body = [[name, *[_shown(part.get(column)) for column in columns]] for name, part in parts.items()]
-            _print_table([[key, *columns], *body])
+            columns = list(dict.fromkeys(name for part in parts.values() if isinstance(part, dict) for name in part))
+            rows = [[key, *columns]]
+            rows += [[name, *[_shown(part.get(column)) for column in columns]] for name, part in parts.items()]
+            _print_table(rows if len(columns) <= MOST_COLUMNS else [list(column) for column in zip(*rows, strict=True)])
 
 
 def _shown(value: object) -> str:

@@ -47,11 +47,11 @@ def make_calibration(run: Run, step: Step) -> None:
     wanted = run.config.judge.calibration_pairs or len(labelled)
     found = calibrate(
         labelled[:: max(1, len(labelled) // wanted)][:wanted],
-        run.judge,
+        run.panel,
         out=run.folder / "calibration_labels.jsonl",
         tie_margin=run.config.labels.tie_margin,
     )
-    found["bundled"] = not run.config.judge.url
+    found["bundled"] = not any(member.url for member in run.config.judge.members)
     artifacts.write_json(step.path, found)
     if run.config.judge.gate and found["agreement_low"] <= CHANCE:
         raise GateError(
@@ -111,7 +111,7 @@ def make_labels(run: Run, step: Step) -> None:
     labels.label(
         groups(run),
         arm=cast("Arm", step.arm),
-        judge=run.judge,
+        judge=run.panel,
         section=run.config.labels,
         seed=run.config.seed,
         path=step.path,
@@ -220,10 +220,12 @@ def make_evaluation(run: Run, step: Step) -> None:
         name: {response.prompt_id: response for response in read(run, f"answers/{name}.jsonl", Response)}
         for name in every
     }
+    judge, panel = run.evaluation_judge
     evaluation.evaluate(
         [prompt for prompt in read(run, "prompts.jsonl", Prompt) if prompt.id in answers["start"]],
         answers,
-        judge=run.evaluation_judge,
+        judge=judge,
+        panel=panel,
         scorers={arm: run.scorer(arm) for arm in run.config.arms},
         tie_margin=run.config.labels.tie_margin,
         reasons=run.config.evaluation.reasons,

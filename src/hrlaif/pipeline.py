@@ -35,8 +35,21 @@ def _decoding(config: Config) -> object:
     return [section.temperature, section.top_p, section.max_tokens, section.train_prompts]
 
 
-def _judge(config: Config) -> str:
-    return config.judge.model or BUNDLED
+def _judge(config: Config) -> object:
+    """What everything but comparisons depends on."""
+    return [config.judge.model or BUNDLED, config.judge.reply_max_tokens]
+
+
+def _panel(config: Config) -> object:
+    """What comparisons depend on: who votes, asked how, with what weight; not where they are served."""
+    return [
+        [one.model or BUNDLED, one.reply, one.reply_max_tokens, one.prompt, one.template, one.weight]
+        for one in config.judge.members
+    ]
+
+
+def _evaluation_judge(config: Config) -> object:
+    return config.evaluation.judge or [_judge(config), _panel(config)]
 
 
 STAGES: tuple[Stage, ...] = (
@@ -46,7 +59,7 @@ STAGES: tuple[Stage, ...] = (
         "label",
         (),
         "calibration.json",
-        lambda config: [_judge(config), config.judge.calibration_pairs, config.labels.tie_margin],
+        lambda config: [_panel(config), config.judge.calibration_pairs, config.labels.tie_margin],
         make_calibration,
     ),
     Stage(
@@ -70,7 +83,7 @@ STAGES: tuple[Stage, ...] = (
         "label",
         ("prompts.jsonl", "responses.jsonl", "verifications.jsonl"),
         "{arm}/labels.jsonl",
-        lambda config: [_judge(config), config.labels],
+        lambda config: [_panel(config), config.labels],
         make_labels,
         over="arms",
     ),
@@ -128,7 +141,7 @@ STAGES: tuple[Stage, ...] = (
         "evaluate",
         ("prompts.jsonl", "answers/{every}.jsonl", "{every}/reward"),
         "evaluation.jsonl",
-        lambda config: [_judge(config), config.evaluation.judge, config.evaluation.reasons, config.labels.tie_margin],
+        lambda config: [_evaluation_judge(config), config.evaluation.reasons, config.labels.tie_margin],
         make_evaluation,
         extra="train",
     ),

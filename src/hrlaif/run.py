@@ -11,7 +11,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -22,11 +22,13 @@ from hrlaif.config import BUNDLED, Arm, Config, EndpointSection
 from hrlaif.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from hrlaif.judges.panel import Panel
     from hrlaif.models.base import ChatModel, RewardScorer, Sampler
     from hrlaif.models.http import HttpModel
     from hrlaif.models.ledger import Ledger
 
 Contestant = Literal["start", "rlaif", "hrlaif"]
+OpenModel = Callable[[Sequence[EndpointSection]], "ChatModel"]
 # Requests handed to a local model at a time: large enough to sort by length, small enough to lose little in a crash.
 LOCAL_BLOCK = 64
 HTTP_BLOCK = 512
@@ -85,20 +87,30 @@ class Run:
 
     @functools.cached_property
     def judge(self) -> ChatModel:
-        """The labelling judge: the configured endpoints, or the bundled model; one, so that its limits hold for all."""
+        """The judge of everything but comparisons: its endpoints, or the bundled model."""
+        from hrlaif.judges.panel import with_room
+
         section = self.config.judge
-        return self._chat([section, *section.replicas], budget_usd=section.budget_usd)
+        return with_room(self._judging([section, *section.replicas]), section.reply_max_tokens)
+
+    @functools.cached_property
+    def panel(self) -> Panel:
+        """Who compares: the members of the configured panel, or the judge alone."""
+        from hrlaif.judges.panel import seat
+
+        return seat(self.config.judge, self._judging)
 
     @property
-    def evaluation_judge(self) -> ChatModel:
-        """The judge of the evaluation: its own endpoint where one is set, so that it need not be the labeler."""
+    def evaluation_judge(self) -> tuple[ChatModel, Panel]:
+        """Who measures and who compares in the evaluation: where a judge is set for it, that one for both."""
+        from hrlaif.judges.panel import Judge, Panel, with_room
+
         section = self.config.evaluation.judge
-        return self.judge if section is None else self._chat([section], budget_usd=self.config.judge.budget_usd)
-
-    @property
-    def judge_name(self) -> str:
-        """The judge's name without opening it; what labels depend on."""
-        return self.config.judge.model or BUNDLED
+        if section is None:
+            return self.judge, self.panel
+        model = self._judging([section])
+        alone = Judge(model, reply=section.reply, reply_max_tokens=section.reply_max_tokens)
+        return with_room(model, section.reply_max_tokens), Panel((alone,))
 
     def training_sampler(self) -> tuple[Sampler, int]:
         """The policy that answers training prompts, and the block of requests to hand it at a time."""
@@ -106,7 +118,7 @@ class Run:
         if endpoint.url or self.config.model.name == BUNDLED:
             from hrlaif.models.http_sampler import HttpSampler
 
-            return HttpSampler(self._chat([endpoint])), HTTP_BLOCK
+            return HttpSampler(self._chat(endpoint)), HTTP_BLOCK
         return self.contestant("start"), LOCAL_BLOCK
 
     def contestant(self, name: Contestant) -> Sampler:
@@ -134,11 +146,14 @@ class Run:
 
         return str(bundled_weights.folder())
 
-    def _chat(self, sections: list[EndpointSection], *, budget_usd: float = 0.0) -> HttpModel:
+    @functools.cached_property
+    def _judging(self) -> OpenModel:
+        return judging(self.ledger, budget_usd=self.config.judge.budget_usd, served=self._served)
+
+    def _chat(self, section: EndpointSection) -> HttpModel:
         from hrlaif.models.http import HttpModel
 
-        endpoints = [self._served(section) for section in sections]
-        return HttpModel(endpoints, ledger=self.ledger, budget_usd=budget_usd)
+        return HttpModel(self._served(section), ledger=self.ledger)
 
     def _served(self, section: EndpointSection) -> EndpointSection:
         """The section itself, or the bundled model's local server (started once) where it names no url."""
@@ -150,6 +165,25 @@ class Run:
 
             self._bundled = self._open.enter_context(bundled.serve(threads=self.config.threads))
         return self._bundled
+
+
+def judging(ledger: Ledger, *, budget_usd: float, served: Callable[[EndpointSection], EndpointSection]) -> OpenModel:
+    """How the models of judges are opened: with one ledger and one budget for all, and each model at an address once,
+    so that its limits hold for everyone who asks it. `served` gives the bundled model's address where none is set.
+    """
+    from hrlaif.models.http import HttpModel
+    from hrlaif.models.limits import Budget
+
+    budget = Budget(budget_usd, lambda: ledger.paid_usd)
+    opened: dict[tuple[str, str], HttpModel] = {}
+
+    def open_model(sections: Sequence[EndpointSection]) -> ChatModel:
+        key = (sections[0].url, sections[0].model)
+        if key not in opened:
+            opened[key] = HttpModel([served(section) for section in sections], ledger=ledger, budget=budget)
+        return opened[key]
+
+    return open_model
 
 
 @contextlib.contextmanager

@@ -160,7 +160,10 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One judge call on one ordered pair. `p_first` is P(first is better), 0..1; 0.5 where `verdict` is UNREADABLE."""
+    """One judge call on one ordered pair. `p_first` is P(first is better), 0..1; 0.5 where `verdict` is UNREADABLE.
+
+    `judge` names the voice: the model and, where a model speaks with several, its wording. `weight` is its vote's.
+    """
 
     prompt_id: str
     first_id: str
@@ -170,6 +173,7 @@ class Judgement:
     judge: str
     reply: str
     cost: Cost = Cost()
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 from hrlaif.artifacts import Journal, read_manifest, read_records
 from hrlaif.errors import CallError, DataError
 from hrlaif.evaluation import evaluate, summarise
+from hrlaif.judges.panel import Judge, Panel
 from hrlaif.models.base import ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import (
@@ -302,6 +303,29 @@ def test_the_arm_that_the_judge_prefers_in_both_orders_wins(tmp_path: Path) -> N
     assert (row.verdict, row.p_win) == (Verdict.FIRST, 1.0)
     first, second = row.judgements
     assert (first.first_id, second.first_id) == ("rlaif/open0", "start/open0")
+
+
+def test_a_panel_compares_and_the_judge_alone_measures(tmp_path: Path) -> None:
+    # The first member prefers the longer response in both orders, the second the first place; the third says nothing.
+    voters = [ScriptedModel(script, name=name) for name, script in (("a", opinion), ("b", lambda _: "A"), ("c", str))]
+    panel = Panel((Judge(voters[0], weight=3.0), Judge(voters[1]), Judge(voters[2])))
+    prompt, judge, path = plain(Task.OPEN), ScriptedModel(opinion, name="judge"), tmp_path / "e.jsonl"
+    answers = {
+        "start": {prompt.id: said("start", prompt, "Hi.")},
+        "rlaif": {prompt.id: said("rlaif", prompt, "Hello!")},
+    }
+    evaluate([prompt], answers, judge=judge, panel=panel, scorers={}, tie_margin=0.05, path=path, fingerprint="f")
+    row = next(row for row in read_records(path, Evaluation) if row.arm == "rlaif")
+    # (3 * 1 + 1 * 0.5) / 4.
+    assert (row.p_win, row.verdict) == (pytest.approx(0.875), Verdict.FIRST)
+    assert [one.judge for one in row.judgements] == ["a", "a", "b", "b", "c", "c"]
+    assert len(judge.requests) == 2
+    assert all("satisfy the person" in request.messages[0].content for request in judge.requests)
+    # Its own satisfaction and six votes.
+    assert row.cost.calls == 7
+    manifest = read_manifest(path)
+    assert manifest is not None
+    assert (manifest["judge"], manifest["compared_by"]) == ("judge", "panel: a, b, c")
 
 
 class ByLength:

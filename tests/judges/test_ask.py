@@ -6,7 +6,16 @@ import pytest
 from pydantic import BaseModel
 
 from hrlaif.errors import CallError, ModelError
-from hrlaif.judges.ask import Choice, ask_fields, choose, letter_probabilities, parse_fields, render, visible
+from hrlaif.judges.ask import (
+    Choice,
+    after_thoughts,
+    ask_fields,
+    choose,
+    letter_probabilities,
+    parse_fields,
+    render,
+    visible,
+)
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import Cost, Finish
@@ -106,6 +115,69 @@ def test_a_letter_that_names_the_response_is_a_choice_and_an_article_is_none() -
         assert letter_probabilities(reply(text), AB) is None
 
 
+# --- thoughts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("A", "A"),
+        ("<think>B is better</think>A", "A"),
+        ("\n<think>\nB.\n</think>\n\nA", "\n\nA"),
+        ("<think></think><think>again</think> A", " A"),
+        ("B is better, or is it</think>A", "A"),  # opened by the chat template
+        ("one</think>two</think>A", "A"),
+        ('{"reason": "quotes </think> in it"}', '{"reason": "quotes </think> in it"}'),
+        ("<think>x</think>A, since it quotes </think>", "A, since it quotes </think>"),
+        ("<think>B", None),
+        ("<think>x</think><think>B", None),
+        ("", ""),
+    ],
+)
+def test_what_a_model_thinks_aloud_first_is_no_answer(text: str, answer: str | None) -> None:
+    assert after_thoughts(text) == answer
+
+
+def test_reading_thoughts_takes_no_longer_for_many_of_them() -> None:
+    assert after_thoughts("<think>" * 100_000) is None
+    assert after_thoughts("<think></think>" * 50_000 + "A") == "A"
+
+
+def test_a_letter_after_thoughts_has_the_probability_of_its_own_token() -> None:
+    thoughts = ["<think>", "A", " is", " it", "?", "</", "think", ">", "\n\n"]
+    positions = [*({token: 0.9, "A": 0.05} if token != "A" else {"A": 0.9, "B": 0.1} for token in thoughts)]
+    found = letter_probabilities(reply("<think>A is it?</think>\n\nB", *positions, {"B": 0.7, "A": 0.3}), AB)
+    assert found == pytest.approx({"A": 0.3, "B": 0.7})
+    # Thoughts that the endpoint keeps out of the text and in the tokens.
+    assert letter_probabilities(reply("B", *positions, {"B": 0.7, "A": 0.3}), AB) == pytest.approx({"A": 0.3, "B": 0.7})
+    # Their end drawn against the odds is still their end.
+    rare = [{"A": 0.9}] * 5 + [{"</think>": 0.1, "A": 0.9}, {"B": 0.6, "A": 0.4}]
+    assert letter_probabilities(reply("AAAAA</think>B", *rare), AB) == pytest.approx({"A": 0.4, "B": 0.6})
+
+
+def test_thoughts_that_were_cut_off_choose_nothing() -> None:
+    assert letter_probabilities(reply("<think>A"), AB) is None
+    # Opened by the chat template: only the limit that was reached tells that this is not the answer.
+    cut = ChatReply("A: is right about the date, but", Finish.LENGTH, "judge", (), Cost(1, 300, 900))
+    assert letter_probabilities(cut, AB) is None
+    # A letter alone was asked for with four tokens.
+    short = ChatReply("A because it", Finish.LENGTH, "judge", (), Cost(1, 300, 4))
+    assert letter_probabilities(short, AB) == {"A": 1.0, "B": 0.0}
+    whole = ChatReply("long</think>A because it", Finish.LENGTH, "judge", (), Cost(1, 300, 900))
+    assert letter_probabilities(whole, AB) == {"A": 1.0, "B": 0.0}
+
+
+def test_an_object_is_read_after_the_thoughts() -> None:
+    thought = '<think>{"answer": "5", "sure": true}</think>'
+    assert fields_of(thought + '{"answer": "4", "sure": true}') == Seen(answer="4", sure=True)
+    assert fields_of(thought + "I cannot say.") is None
+    assert fields_of('<think>{"answer": "5", "sure": true}') is None
+
+
+def fields_of(text: str) -> object:
+    return asyncio.run(ask_fields(ScriptedModel(lambda _: reply(text)), "What?", Seen, purpose="x"))[0]
+
+
 # --- choose ---------------------------------------------------------------------------------------------------------
 
 
@@ -137,7 +209,8 @@ def test_a_failed_call_is_an_unreadable_choice_and_an_unusable_endpoint_ends_the
 
 
 def question(first: str, second: str = "fine", request: str = "2 + 2?") -> str:
-    return render("compare", untrusted={"request": request, "first": first, "second": second})
+    texts = {"request": request, "first": first, "second": second}
+    return render("compare_standard", trusted={"form": "Reply with one letter."}, untrusted=texts)
 
 
 def marks(text: str) -> set[str]:
@@ -186,7 +259,8 @@ def test_a_mark_that_was_seen_once_does_not_serve_a_second_time() -> None:
 def test_the_same_question_always_reads_the_same_and_another_one_has_another_mark() -> None:
     assert question("four") == question("four")
     assert marks(question("four")).isdisjoint(marks(question("five")))
-    assert marks(question("four", "five")).isdisjoint(marks(question("five", "four")))
+    # Both orders of a pair begin alike, for endpoints that keep what they have read.
+    assert marks(question("four", "five")) == marks(question("five", "four"))
 
 
 @pytest.mark.parametrize(

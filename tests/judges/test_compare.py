@@ -4,7 +4,8 @@ import math
 import pytest
 
 from hrlaif.errors import CallError
-from hrlaif.judges.compare import Comparison, combine, compare, compare_reasoning, conversation, verdict_of
+from hrlaif.judges.compare import Comparison, Vote, combine, compare, compare_reasoning, conversation
+from hrlaif.judges.verdict import verdict_of
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import Cost, Finish, Judgement, Message, Prompt, Response, Task, Verdict
@@ -101,7 +102,7 @@ def test_combining_needs_no_judge() -> None:
     forward = Judgement("p", "p/0", "p/1", 0.2, Verdict.SECOND, "j", "B")
     backward = Judgement("p", "p/1", "p/0", 0.7, Verdict.FIRST, "j", "A")
     # (0.2 + 1 - 0.7) / 2 = 0.25.
-    found = combine(forward, backward, tie_margin=0.1)
+    found = combine([Vote(forward, backward)], tie_margin=0.1)
     assert found == Comparison(pytest.approx(0.25), Verdict.SECOND, (forward, backward))
 
 

@@ -1,11 +1,15 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hrlaif.artifacts import read_records
 from hrlaif.errors import CallError, ModelError
 from hrlaif.judges.calibrate import calibrate, judge_agreement
+from hrlaif.judges.panel import Judge, Panel
+from hrlaif.metrics import wilson
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import Basis, CalibrationPair, Cost, Finish, Label, Verdict
@@ -100,6 +104,101 @@ def test_a_judge_that_never_answers_readably_has_no_agreement_and_no_numbers_mad
     found = calibrate(PAIRS[:2], ScriptedModel(lambda _: "Hmm."), out=tmp_path / "labels.jsonl")
     assert (found["agreement"], found["unreadable"]) == (0.0, 2)
     assert (found["p_first"], found["flip_rate"], found["longer_chosen"]) == (None, None, None)
+
+
+def test_every_number_has_its_interval_or_none_where_it_has_no_number(tmp_path: Path) -> None:
+    found = calibrate(PAIRS, ScriptedModel(answer, name="judge"), out=tmp_path / "labels.jsonl")
+    for name in ("agreement", "kappa", "flip_rate", "p_first", "longer_chosen"):
+        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"], name
+    # One of three flips, one of two is for the longer: the Wilson intervals of 1 of 3 and 1 of 2.
+    assert (found["flip_rate_low"], found["flip_rate_high"]) == pytest.approx((0.0615, 0.7923), abs=1e-3)
+    assert (found["longer_chosen_low"], found["longer_chosen_high"]) == pytest.approx((0.0945, 0.9055), abs=1e-3)
+    # The bounds of 1 of 4 agreeing put through (seen - 5/16) / (11/16).
+    seen = wilson(1, 4, name="")
+    assert found["kappa_low"] == pytest.approx((seen.low - 5 / 16) / (11 / 16))
+    mute = calibrate(PAIRS[:1], ScriptedModel(lambda _: "Hmm."), out=tmp_path / "mute.jsonl")
+    for name in ("flip_rate", "p_first", "longer_chosen"):
+        assert (mute[f"{name}_low"], mute[f"{name}_high"]) == (None, None), name
+
+
+def test_one_pair_has_a_mean_and_no_interval_of_it(tmp_path: Path) -> None:
+    found = calibrate(PAIRS[:1], ScriptedModel(answer), out=tmp_path / "labels.jsonl")
+    assert (found["p_first"], found["p_first_low"]) == (pytest.approx((0.9 + 0.2) / 2), None)
+
+
+# --- panels -----------------------------------------------------------------------------------------------------------
+
+
+def contrary(request: ChatRequest) -> ChatReply:
+    """Prefers what `answer` does not, without a position bias and sure of it; cannot read q1."""
+    text = request.messages[0].content
+    if "Question q1" in text:
+        return ChatReply("Hmm.", Finish.STOP, "contrary", (), Cost(1, 50, 1))
+    letter = "B" if text.index("kiwi") < text.index("plum") else "A"
+    return ChatReply(letter, Finish.STOP, "contrary", (), Cost(1, 50, 1))
+
+
+def measured_panel(tmp_path: Path) -> dict[str, Any]:
+    panel = Panel(
+        (Judge(ScriptedModel(answer, name="judge"), weight=3.0), Judge(ScriptedModel(contrary, name="other")))
+    )
+    return calibrate(PAIRS, panel, out=tmp_path / "labels.jsonl", tie_margin=0.05)
+
+
+def test_a_panel_is_measured_as_one_judge(tmp_path: Path) -> None:
+    found = measured_panel(tmp_path)
+    labels = list(read_records(tmp_path / "labels.jsonl", Label))
+    # q1: judge alone, 0.85. q2: (3 * 0.5 + 0) / 4. q3: (3 * 0.7 + 0) / 4, a tie. q4: only other, 0.
+    assert [label.p_first for label in labels] == pytest.approx([0.85, 0.375, 0.525, 0.0])
+    first, second, tie = Verdict.FIRST, Verdict.SECOND, Verdict.TIE
+    assert [label.verdict for label in labels] == [first, second, tie, second]
+    # Known F, S, T, F.
+    assert found["agreement"] == pytest.approx(3 / 4)
+    # q2: together they say (3 * 0.8 + 0) / 4 and (3 * 0.8 + 1) / 4, the first place both times; the rest keep to one.
+    # q3: (3 * 0.7) / 4 = 0.525 and (3 * 0.3 + 1) / 4 = 0.475.
+    assert found["flip_rate"] == pytest.approx(1 / 4)
+    assert found["p_first"] == pytest.approx((0.9 + 0.2 + 0.6 + 0.85 + 0.525 + 0.475 + 0.0 + 1.0) / 8)
+    assert (found["unreadable"], found["judge"]) == (0, "panel: judge, other")
+    # Eight calls each, one of which failed for nothing; their tokens are added.
+    assert (found["calls"], found["tokens"]) == (15, 7 * 101 + 8 * 51)
+    assert all(len(label.evidence.judgements) == 4 for label in labels)
+
+
+def test_each_member_of_a_panel_is_measured_by_itself(tmp_path: Path) -> None:
+    by_judge = measured_panel(tmp_path)["by_judge"]
+    alone = {
+        name: calibrate(PAIRS, ScriptedModel(script, name=name), out=tmp_path / f"{name}.jsonl", tie_margin=0.05)
+        for name, script in (("judge", answer), ("other", contrary))
+    }
+    assert list(by_judge) == ["judge", "other"]
+    for name, found in by_judge.items():
+        assert found == {key: alone[name][key] for key in found}
+        assert set(alone[name]) - set(found) == {"pairs", "longer_is_better", "by_category", "judge", "seconds"}
+    # other is unreadable on q1, right on q2 (S), half right on q3 (a tie of people), wrong on q4.
+    assert (by_judge["other"]["agreement"], by_judge["other"]["unreadable"]) == (pytest.approx(1.5 / 4), 1)
+    assert by_judge["other"]["flip_rate"] == 0.0
+
+
+def test_one_judge_is_not_listed_as_its_own_member(tmp_path: Path) -> None:
+    assert "by_judge" not in calibrate(PAIRS, ScriptedModel(answer), out=tmp_path / "labels.jsonl")
+
+
+def test_a_template_that_changed_asks_again_what_was_asked_before_a_crash(tmp_path: Path) -> None:
+    def own(text: str, script: Callable[[ChatRequest], ChatReply]) -> tuple[ScriptedModel, Panel]:
+        model = ScriptedModel(script)
+        return model, Panel((Judge(model, prompt="mine", template=f"{text} $request $first $second"),))
+
+    def stops_at_q3(request: ChatRequest) -> ChatReply:
+        if "q3" in request.messages[0].content:
+            raise ModelError("the endpoint is gone")
+        return answer(request)
+
+    for text, calls in (("one", 4), ("two", 8)):
+        with pytest.raises(ModelError, match="gone"):
+            calibrate(PAIRS, own("one", stops_at_q3)[1], out=tmp_path / "labels.jsonl", window=1)
+        model, panel = own(text, answer)
+        calibrate(PAIRS, panel, out=tmp_path / "labels.jsonl")
+        assert len(model.requests) == calls
 
 
 def test_ties_are_worth_what_a_coin_would_get() -> None:

@@ -14,6 +14,7 @@ from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.endpoints import endpoint_key
 from hrlaif.models.http import HttpModel
 from hrlaif.models.ledger import Ledger
+from hrlaif.models.limits import Budget
 from hrlaif.models.scripted import Fault, ScriptedServer, completion
 from hrlaif.models.wire import Secret
 from hrlaif.types import Cost, Message
@@ -361,3 +362,24 @@ def test_a_model_can_be_entered_again_in_another_loop_and_inside_itself() -> Non
     with ScriptedServer(lambda body: "A") as server:
         model = HttpModel(endpoint(server), ledger=None)
         assert [asyncio.run(nested(model)) for _ in range(2)] == ["A", "A"]
+
+
+def test_models_that_share_a_budget_spend_it_together(tmp_path: Path) -> None:
+    # 0.1 USD a call, which holds more than the limit: one goes at a time, and the third passes 0.25. With a budget each
+    # there would be two at a time, and four in all.
+    prices = {"usd_per_million_prompt_tokens": 10_000.0}
+
+    async def all_at_once(models: Sequence[HttpModel]) -> list[Outcome]:
+        asked = [all_of(model, [request(f"{number:03}") for number in range(10)]) for model in models]
+        return [outcome for outcomes in await asyncio.gather(*asked) for outcome in outcomes]
+
+    with ScriptedServer(lambda body: "A", latency_s=0.01) as server, Ledger(tmp_path / "calls.sqlite") as ledger:
+        budget = Budget(0.25, lambda: ledger.paid_usd)
+        sections = [EndpointSection(url=server.url, model=name, **prices) for name in ("one", "two")]
+        models = [HttpModel(section, ledger=ledger, budget=budget) for section in sections]
+        outcomes = asyncio.run(all_at_once(models))
+        assert texts(outcomes).count("A") == 3
+        assert texts(outcomes).count("BudgetError") == 17
+        # Entered again, they still have nothing left.
+        assert texts(asyncio.run(all_at_once(models))).count("A") == 3
+        assert server.calls == 3

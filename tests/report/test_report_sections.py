@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hrlaif.artifacts import write_json, write_records
-from hrlaif.config import Config, EndpointSection, EvaluationSection
+from hrlaif.config import Config, EvaluationSection, JudgeEndpoint
 from hrlaif.report.costs import cost, settings
 from hrlaif.report.data import load
 from hrlaif.report.headline import headline
@@ -115,7 +115,7 @@ def test_wins_ties_and_losses_are_those_of_the_verdicts(full_run: Path, config: 
 
 
 def test_the_reader_learns_whether_the_judge_of_the_labels_also_evaluates(full_run: Path, config: Config) -> None:
-    other = EvaluationSection(judge=EndpointSection(url="http://127.0.0.1:1/v1", model="other"))
+    other = EvaluationSection(judge=JudgeEndpoint(url="http://127.0.0.1:1/v1", model="other"))
     assert preference(load(full_run, config)).notes[0].startswith("The judge that made the labels judges here too")
     assert preference(load(full_run, Config(evaluation=other))).notes[0].startswith("Another judge")
 
@@ -156,6 +156,65 @@ def test_flips_are_counted_over_labels_asked_in_both_orders(tmp_path: Path, conf
     assert cells["judge"] == ["4", "1", "2", "1", "33.3\u00a0%"]
     assert cells["verifier"] == ["1", "1", "0", "0", "–"]
     assert "20.0\u00a0% decided by the rule verifier, 1.60 preference calls per label" in section.points[0]
+
+
+def test_the_votes_of_a_panel_are_shown_by_judge_and_its_flips_are_the_panels(tmp_path: Path, config: Config) -> None:
+    first, second, unreadable = Verdict.FIRST, Verdict.SECOND, Verdict.UNREADABLE
+
+    def voted(*votes: tuple[str, float, Verdict, float, Verdict]) -> Label:
+        judged = [
+            call
+            for judge, forward, one, backward, other in votes
+            for call in (
+                Judgement("p", "a", "b", forward, one, judge, ""),
+                Judgement("p", "b", "a", backward, other, judge, ""),
+            )
+        ]
+        return Label("p", "a", "b", 0.7, first, Basis.JUDGE, Evidence(judgements=tuple(judged)))
+
+    rows = [
+        # Together 0.85 and 0.35: the same response both times, though y gives the first place.
+        voted(("y", 0.8, first, 0.6, first), ("x", 0.9, first, 0.1, second)),
+        voted(("y", 0.5, unreadable, 0.6, first), ("x", 0.9, first, 0.1, second)),
+    ]
+    write_records(tmp_path / "rlaif/labels.jsonl", rows, fingerprint="x")
+    section = labels(load(tmp_path, config))
+    assert next(iter(section.tables)).rows[0][-1].text == "0.0\u00a0%"
+    assert "4.00 preference calls per label" in section.points[0]
+    (votes,) = [found for found in section.tables if "each judge of the panel" in found.caption]
+    assert [[cell.text for cell in row[2:]] for row in votes.rows] == [
+        ["y", "2", "1", "100.0\u00a0%"],
+        ["x", "2", "0", "0.0\u00a0%"],
+    ]
+
+
+def test_one_judge_needs_no_table_of_votes(full_run: Path, config: Config) -> None:
+    assert len(labels(load(full_run, config)).tables) == 1
+
+
+def test_each_judge_of_a_panel_has_its_row_beside_the_panel(tmp_path: Path, config: Config) -> None:
+    members = {
+        name: {"agreement": share, "agreement_low": share - 0.1, "agreement_high": share + 0.1, **more}
+        for name, share, more in (
+            (
+                "m",
+                0.7,
+                {"flip_rate": 0.25, "flip_rate_low": 0.2, "flip_rate_high": 0.3, "p_first": 0.6, "unreadable": 3},
+            ),
+            ("m (correctness)", 0.8, {"flip_rate": None, "p_first": None, "unreadable": 100}),
+        )
+    }
+    write_json(tmp_path / "calibration.json", calibration(0.75, 0.66, 0.82, by_judge=members))
+    section = judge(load(tmp_path, config))
+    chart = charts(section)["judge"]
+    assert [name for name, _ in chart.rows] == ["labelled pairs", "m", "m (correctness)"]
+    shown = table(section, "Table: each judge of the panel")
+    assert shown["m"] == ["70.0\u00a0%", "25.0\u00a0%", "60.0\u00a0%", "3"]
+    assert shown["m (correctness)"] == ["80.0\u00a0%", "–", "–", "100"]
+    # The interval of a member's agreement, of as many pairs as the panel's.
+    (row,) = [row for row in section.tables[0].rows if row[0].text == "m"]
+    assert row[1].detail == "60.0 to 80.0\nn = 100"
+    assert not [name for name in table(section, "All that") if "correctness" in name]
 
 
 def test_harmless_requests_are_no_attacks_in_the_funnel(full_run: Path, config: Config) -> None:

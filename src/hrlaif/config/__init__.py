@@ -1,14 +1,22 @@
 """The configuration of a run: its sections, and the TOML files that hold it."""
 
+from hrlaif.config.base import Section
 from hrlaif.config.file import dump, load, parse
+from hrlaif.config.judge import (
+    JUDGE_PROMPTS,
+    STANDARD_PROMPT,
+    EndpointSection,
+    JudgeEndpoint,
+    JudgeReply,
+    JudgeSection,
+    PanelMember,
+)
 from hrlaif.config.sections import (
     BUNDLED,
     PROMPT_FIELDS,
     Arm,
     Config,
-    EndpointSection,
     EvaluationSection,
-    JudgeSection,
     LabelsSection,
     LoraSection,
     ModelSection,
@@ -20,21 +28,25 @@ from hrlaif.config.sections import (
     ReportSection,
     ResponsesSection,
     RewardSection,
-    Section,
 )
 
 __all__ = [
     "BUNDLED",
+    "JUDGE_PROMPTS",
     "PROMPT_FIELDS",
+    "STANDARD_PROMPT",
     "Arm",
     "Config",
     "EndpointSection",
     "EvaluationSection",
+    "JudgeEndpoint",
+    "JudgeReply",
     "JudgeSection",
     "LabelsSection",
     "LoraSection",
     "ModelSection",
     "PairsSection",
+    "PanelMember",
     "PolicySection",
     "PromptSource",
     "PromptsSection",

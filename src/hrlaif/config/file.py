@@ -5,6 +5,7 @@ Paths in a configuration are relative to the file that holds them.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from hrlaif.config.judge import JUDGE_PROMPTS
 from hrlaif.config.sections import BUNDLED, Config
 from hrlaif.errors import ConfigError
 
@@ -42,6 +44,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     problems = [problem for override in overrides if (problem := _override(values, override))]
     if problems:
         raise ConfigError("--set: " + "; ".join(problems))
+    _read_templates(values, path.resolve().parent)
     config = parse(values, where=str(path))
     return _absolute(config, path.resolve().parent, path.stem)
 
@@ -61,6 +64,24 @@ def dump(config: Config) -> str:
     import tomli_w
 
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _read_templates(values: Any, folder: Path) -> None:
+    """Put the text of each panel member's own template into the values, so that a run folder holds what was asked.
+
+    The prompt is then called as its file. What is no readable file stays as it is, for the validation to name.
+    """
+    judge = values.get("judge")
+    panel = judge.get("panel") if isinstance(judge, dict) else None
+    for member in panel if isinstance(panel, list) else ():
+        prompt = member.get("prompt") if isinstance(member, dict) and "template" not in member else None
+        if not isinstance(prompt, str) or prompt in JUDGE_PROMPTS:
+            continue
+        # ValueError: not UTF-8, or no possible path.
+        with contextlib.suppress(OSError, ValueError):
+            file = folder / Path(prompt).expanduser()
+            member["template"] = file.read_text(encoding="utf-8")
+            member["prompt"] = file.name if file.stem in JUDGE_PROMPTS else file.stem
 
 
 def _override(values: dict[str, Any], override: str) -> str | None:

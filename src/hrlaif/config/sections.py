@@ -1,31 +1,17 @@
-"""The sections of a configuration: frozen, typed, every key with its range; an unknown key is an error.
-
-Keys of endpoints never stand in a configuration: it names the environment variable that holds them.
-"""
+"""The sections of a configuration: frozen, typed, every key with its range; an unknown key is an error."""
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
+from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
 from hrlaif.types import Split, Task
 
 BUNDLED = "bundled"
 PROMPT_FIELDS = ("id", "prompt", "messages", "category", "task", "reference", "choices", "lang", "split", "hazard")
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveShare = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -34,74 +20,6 @@ class ModelSection(Section):
     name: Annotated[str, Field(min_length=1)] = BUNDLED
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-
-
-class EndpointSection(Section):
-    """One OpenAI-compatible endpoint, e.g. `https://host/v1`. An empty url stands for the bundled model."""
-
-    url: str = ""
-    model: str = ""
-    key_env: str = ""
-    weight: Positive = 1.0
-    in_flight: Count = 64
-    timeout_s: Positive = 120.0
-    retries: Annotated[int, Field(ge=0)] = 6
-    requests_per_minute: NonNegative = 0
-    tokens_per_minute: NonNegative = 0
-    usd_per_million_prompt_tokens: NonNegative = 0.0
-    usd_per_million_completion_tokens: NonNegative = 0.0
-
-    @field_validator("url")
-    @classmethod
-    def _plain_url(cls, url: str) -> str:
-        # First, because the other messages show the url.
-        if set(url) & set("@?#"):
-            raise ValueError("holds credentials or a query; put the key into an environment variable instead")
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0):
-            raise ValueError(f"{url!r} is not an http(s) address such as http://127.0.0.1:8000/v1")
-        return url.rstrip("/")
-
-    @field_validator("key_env")
-    @classmethod
-    def _variable_name(cls, key_env: str) -> str:
-        if key_env and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key_env):
-            raise ValueError(
-                "must be the name of an environment variable; a key itself never stands in a configuration"
-            )
-        return key_env
-
-    @model_validator(mode="after")
-    def _model_is_named(self) -> EndpointSection:
-        if self.url and not self.model:
-            raise ValueError("has a url but no model; name the model that the endpoint serves")
-        if self.model and not self.url:
-            raise ValueError(f"names the model {self.model!r} but no url; set the url of the endpoint that serves it")
-        return self
-
-
-class JudgeSection(EndpointSection):
-    """The judge, and more endpoints that serve the same model (`replicas`). `budget_usd` 0 means no limit.
-
-    `calibration_pairs` is on how many of the shipped labelled pairs it is measured first (0: all); with `gate`, a run
-    whose judge is no better than a coin on them stops.
-    """
-
-    replicas: tuple[EndpointSection, ...] = ()
-    budget_usd: NonNegative = 0.0
-    gate: bool = True
-    calibration_pairs: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _budget_has_prices(self) -> JudgeSection:
-        endpoints = (self, *self.replicas)
-        prices = [one.usd_per_million_prompt_tokens + one.usd_per_million_completion_tokens for one in endpoints]
-        if self.url and self.budget_usd and not any(prices):
-            raise ValueError(
-                "has budget_usd but no prices, so nothing could be counted; set "
-                "usd_per_million_prompt_tokens and usd_per_million_completion_tokens"
-            )
-        return self
 
 
 class PromptSource(Section):
@@ -271,7 +189,7 @@ class EvaluationSection(Section):
     max_tokens: Count = 256
     train_prompts: Annotated[int, Field(ge=0)] = 64
     reasons: bool = False
-    judge: EndpointSection | None = None
+    judge: JudgeEndpoint | None = None
 
 
 class ReportSection(Section):

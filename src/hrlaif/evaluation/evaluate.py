@@ -11,6 +11,7 @@ from hrlaif.artifacts import Journal, count_by
 from hrlaif.errors import DataError
 from hrlaif.evaluation.measure import PURPOSE, Measurement, measure
 from hrlaif.judges.compare import Comparison, compare
+from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.metrics import words
 from hrlaif.models.base import ChatModel, RewardScorer
 from hrlaif.models.flow import ordered
@@ -39,6 +40,7 @@ def evaluate(
     tie_margin: float,
     path: Path,
     fingerprint: str,
+    panel: Panel | None = None,
     reasons: bool = False,
     window: int = 256,
 ) -> int:
@@ -47,7 +49,7 @@ def evaluate(
     `answers[arm][prompt.id]` must exist for the start and every arm. Prompts of the training split are scored by the
     reward models and nothing else. The judge is asked once per different text and in both orders per comparison;
     answers with the same text are a TIE without a call. Red-team answers are not compared: a judge that prefers the
-    more helpful one would pay for harm.
+    more helpful one would pay for harm. The judges of `panel` compare, or the judge itself; it alone measures.
 
     Raises:
         DataError: The start or an answer is missing; the message names the arm and the prompts.
@@ -64,9 +66,13 @@ def evaluate(
             )
             for index, prompt in enumerate(left)
         ]
-        asyncio.run(_evaluate(items, judge, journal, tie_margin=tie_margin, reasons=reasons, window=window))
+        voters = panel or panel_of(judge)
+        asyncio.run(_evaluate(items, judge, voters, journal, tie_margin=tie_margin, reasons=reasons, window=window))
         return journal.finish(
-            judge=judge.name, arms=list(answers), tasks=count_by(prompt.task.value for prompt in prompts)
+            judge=judge.name,
+            compared_by=voters.name,
+            arms=list(answers),
+            tasks=count_by(prompt.task.value for prompt in prompts),
         )
 
 
@@ -98,18 +104,25 @@ def _score(
 
 
 async def _evaluate(
-    items: Sequence[_Item], judge: ChatModel, journal: Journal, *, tie_margin: float, reasons: bool, window: int
+    items: Sequence[_Item],
+    judge: ChatModel,
+    panel: Panel,
+    journal: Journal,
+    *,
+    tie_margin: float,
+    reasons: bool,
+    window: int,
 ) -> None:
     async def work(item: _Item) -> list[Evaluation]:
         if item.prompt.split is Split.TRAIN:
             return [_row(item, arm) for arm in item.answers]
         measured, compared = await asyncio.gather(
-            _measure(judge, item, reasons=reasons), _compare(judge, item, tie_margin=tie_margin)
+            _measure(judge, item, reasons=reasons), _compare(panel, item, tie_margin=tie_margin)
         )
         return [_row(item, arm, measured[arm], compared.get(arm)) for arm in item.answers]
 
     with Progress("evaluating", journal.items + len(items), done=journal.items) as progress:
-        async with judge:
+        async with judge, panel:
             async for rows in ordered(items, work, window=window):
                 journal.append(rows)
                 progress.advance()
@@ -132,26 +145,26 @@ async def _measure(judge: ChatModel, item: _Item, *, reasons: bool) -> dict[str,
     }
 
 
-async def _compare(judge: ChatModel, item: _Item, *, tie_margin: float) -> dict[str, Comparison]:
+async def _compare(panel: Panel, item: _Item, *, tie_margin: float) -> dict[str, Comparison]:
     if item.prompt.task is Task.RED_TEAM:
         return {}
     arms = [arm for arm in item.answers if arm != START]
     start = item.answers[START]
     compared = await asyncio.gather(
-        *(_compare_two(judge, item.prompt, item.answers[arm], start, tie_margin=tie_margin) for arm in arms)
+        *(_compare_two(panel, item.prompt, item.answers[arm], start, tie_margin=tie_margin) for arm in arms)
     )
     return dict(zip(arms, compared, strict=True))
 
 
 async def _compare_two(
-    judge: ChatModel, prompt: Prompt, response: Response, start: Response, *, tie_margin: float
+    panel: Panel, prompt: Prompt, response: Response, start: Response, *, tie_margin: float
 ) -> Comparison:
     here, there = response.text.strip(), start.text.strip()
     if here == there:
         return Comparison(0.5, Verdict.TIE, ())
     if not here or not there:
         return Comparison(float(bool(here)), Verdict.FIRST if here else Verdict.SECOND, ())
-    return await compare(judge, prompt, response, start, tie_margin=tie_margin, purpose=PURPOSE)
+    return await compare(panel, prompt, response, start, tie_margin=tie_margin, purpose=PURPOSE)
 
 
 def _row(item: _Item, arm: str, measured: Measurement | None = None, compared: Comparison | None = None) -> Evaluation:

@@ -12,6 +12,7 @@ from pathlib import Path
 from hrlaif.artifacts import Journal
 from hrlaif.config import Arm, LabelsSection
 from hrlaif.judges.compare import compare, compare_reasoning
+from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.labels import select
 from hrlaif.models.base import ChatModel
 from hrlaif.models.flow import ordered
@@ -41,7 +42,7 @@ def label(
     groups: Iterable[Group],
     *,
     arm: Arm,
-    judge: ChatModel,
+    judge: ChatModel | Panel,
     section: LabelsSection,
     seed: int,
     path: Path,
@@ -52,26 +53,27 @@ def label(
     """Write the arm's labels to `path` and return how many there are; `groups` is read once and never held.
 
     Which pairs are labelled depends on the groups, the section and the seed alone, so that both arms are comparable
-    and a restart asks the same questions (whose answers are in the ledger).
+    and a restart asks the same questions (whose answers are in the ledger). A panel's members vote on each pair that is
+    compared, and all their calls stay in the label's evidence.
     """
     plan = {"rlaif": basic_questions, "hrlaif": hybrid_questions}[arm]
-    purpose = f"labels/{arm}"
+    purpose, panel = f"labels/{arm}", panel_of(judge)
 
     async def work(group: Group) -> list[Label]:
         questions = plan(group, section.pairs_per_prompt, seed=seed)
-        answers = (_answer(judge, question, section, purpose=purpose) for question in questions)
+        answers = (_answer(panel, question, section, purpose=purpose) for question in questions)
         return list(await asyncio.gather(*answers))
 
     async def run(journal: Journal) -> None:
         with Progress(f"labelling ({arm})", total, done=journal.items) as progress:
-            async with judge:
+            async with panel:
                 async for labels in ordered(islice(groups, journal.items, None), work, window=window):
                     journal.append(labels)
                     progress.advance()
 
     with Journal(path, fingerprint=fingerprint) as journal:
         asyncio.run(run(journal))
-        return journal.finish(judge=judge.name, arm=arm)
+        return journal.finish(judge=panel.name, arm=arm)
 
 
 def basic_questions(group: Group, limit: int, *, seed: int) -> list[_Question]:
@@ -100,7 +102,7 @@ def hybrid_questions(group: Group, limit: int, *, seed: int) -> list[_Question]:
     ]
 
 
-async def _answer(judge: ChatModel, question: _Question, section: LabelsSection, *, purpose: str) -> Label:
+async def _answer(panel: Panel, question: _Question, section: LabelsSection, *, purpose: str) -> Label:
     prompt, first, second = question.prompt, question.first, question.second
     ids = (prompt.id, first.id, second.id)
     if question.basis is Basis.VERIFIER:
@@ -112,10 +114,10 @@ async def _answer(judge: ChatModel, question: _Question, section: LabelsSection,
         # The reference that the answers were checked against: the prompt's own, or the judge's majority.
         checked = replace(prompt, reference=question.verifications[0].reference)
         comparison = await compare_reasoning(
-            judge, checked, first, second, tie_margin=section.tie_margin, purpose=purpose
+            panel, checked, first, second, tie_margin=section.tie_margin, purpose=purpose
         )
     else:
-        comparison = await compare(judge, prompt, first, second, tie_margin=section.tie_margin, purpose=purpose)
+        comparison = await compare(panel, prompt, first, second, tie_margin=section.tie_margin, purpose=purpose)
     evidence = replace(_evidence(question), judgements=comparison.judgements)
     return Label(*ids, comparison.p_first, comparison.verdict, question.basis, evidence)
 

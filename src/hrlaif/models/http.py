@@ -57,6 +57,7 @@ class HttpModel:
             replicas and its budget.
         ledger: Where paid replies are kept and found again; without one nothing is remembered.
         budget_usd: Stop when so much is paid, earlier calls in the ledger included; 0 means no limit.
+        budget: One that several models share, in place of `budget_usd`.
         first_contact_s: Give up when no endpoint was ever reached so long after the first failure.
         environment: Where keys are read from: `key_env` if set, else HRLAIF_JUDGE_KEY, else OPENAI_API_KEY.
 
@@ -70,6 +71,7 @@ class HttpModel:
         *,
         ledger: Ledger | None,
         budget_usd: float = 0.0,
+        budget: Budget | None = None,
         first_contact_s: float = 5.0,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
@@ -89,6 +91,7 @@ class HttpModel:
         self._ledger = ledger
         self._first_contact_s = first_contact_s
         self._paid_here = 0.0
+        self._shared_budget = budget
         self._budget = Budget(budget_usd, self._paid_usd)
         self._queue = CallQueue(self.endpoints)
         self._entered = 0
@@ -107,7 +110,7 @@ class HttpModel:
     async def __aenter__(self) -> HttpModel:
         if self._entered == 0:
             self._fatal = None
-            self._budget = Budget(self._budget.limit_usd, self._paid_usd)
+            self._budget = self._shared_budget or Budget(self._budget.limit_usd, self._paid_usd)
             self._queue = CallQueue(self.endpoints)
             self._troubled_since = None
             for endpoint in self.endpoints:

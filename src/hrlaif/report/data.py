@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from hrlaif.artifacts import read_json, read_manifest, read_records
 from hrlaif.config import Config
+from hrlaif.judges.compare import orders, pooled, votes_of
 from hrlaif.types import Basis, Evaluation, Label, Metric, Pair, Prompt, RedTeamCase, Split, Verdict
 
 Record = TypeVar("Record")
@@ -19,10 +20,14 @@ START = "start"
 
 @dataclass
 class LabelCounts:
-    """What is shown of an arm's labels of one basis; `orders` counts (verdict, verdict with the places changed)."""
+    """What is shown of an arm's labels of one basis; `orders` counts (verdict, verdict with the places changed).
+
+    A panel counts as one judge in `orders`, and by member in `by_judge`.
+    """
 
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     orders: Counter[tuple[Verdict, Verdict]] = field(default_factory=Counter)
+    by_judge: dict[str, Counter[tuple[Verdict, Verdict]]] = field(default_factory=dict)
     calls: int = 0
 
     @property
@@ -34,10 +39,11 @@ class LabelCounts:
         """Count one label."""
         self.verdicts[label.verdict] += 1
         self.calls += len(label.evidence.judgements)
-        asked = {(judged.first_id, judged.second_id): judged.verdict for judged in label.evidence.judgements}
-        one, other = asked.get((label.first_id, label.second_id)), asked.get((label.second_id, label.first_id))
-        if one is not None and other is not None:
-            self.orders[one, other] += 1
+        votes = votes_of(label)
+        if votes:
+            self.orders[orders(pooled(votes))] += 1
+        for vote in votes:
+            self.by_judge.setdefault(vote.forward.judge, Counter())[orders(vote)] += 1
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from hrlaif.metrics import wilson
 from hrlaif.report.data import RunData, number
 from hrlaif.report.layout import Cell, Dots, Figure, Panel, Section, Table, Tone
-from hrlaif.report.wording import count, flat, measured, percent, plain, point, tidy
+from hrlaif.report.wording import NONE, count, flat, measured, percent, plain, point, tidy
 from hrlaif.types import Metric
 
 WEAK, FAIR = 0.65, 0.8
@@ -25,6 +25,8 @@ def judge(run: RunData) -> Section:
     own = facts.get("on_verified") or {}
     if number(own.get("agreement")) is not None:
         rows.append(("this run's verified pairs", _agreement(own)))
+    members: Mapping[str, Any] = facts.get("by_judge") or {}
+    rows += [(tidy(name, 40), _agreement({"pairs": facts.get("pairs"), **value})) for name, value in members.items()]
     categories = facts.get("by_category") or {}
     rows += [(tidy(name, 30), metric) for name, value in categories.items() if (metric := _category(value))]
     chart = Dots(
@@ -33,7 +35,8 @@ def judge(run: RunData) -> Section:
     pairs = count(rows[0][1].n)
     caption = (
         f"Share of pairs on which the judge, asked in both orders, prefers the response that is known to be better: "
-        f"{pairs} labelled pairs, by category below; 95 % Wilson intervals."
+        f"{pairs} labelled pairs, by {'member of the panel and by ' if members else ''}category below; 95 % Wilson "
+        "intervals."
     )
     return Section(
         "judge",
@@ -48,6 +51,7 @@ def judge(run: RunData) -> Section:
                 ("Pairs", "Agreement"),
                 tuple((Cell(name), measured(metric)) for name, metric in rows),
             ),
+            *_members(members),
             _judge_numbers(facts),
         ),
     )
@@ -134,6 +138,23 @@ def _judge_lead(facts: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, 
     return (" ".join(lead),) if lead else ()
 
 
+def _members(members: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Each judge of a panel by itself."""
+    columns = {"agreement": "Agreement", "flip_rate": "Flips with the order", "p_first": "Gives the first"}
+    rows = tuple(
+        (Cell(tidy(name, 60)), *(_bounded(value, key) for key in columns), *plain((value.get("unreadable", NONE),)))
+        for name, value in members.items()
+    )
+    return (Table("Table: each judge of the panel", ("Judge", *columns.values(), "Unreadable"), rows),) if rows else ()
+
+
+def _bounded(facts: Mapping[str, Any], key: str) -> Cell:
+    value, low, high = (number(facts.get(name)) for name in (key, f"{key}_low", f"{key}_high"))
+    if value is None:
+        return Cell(NONE)
+    return Cell(percent(value), "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}")
+
+
 def _judge_numbers(facts: Mapping[str, Any]) -> Table:
-    shown = {key: value for key, value in facts.items() if key not in ("by_category", "on_verified")}
+    shown = {key: value for key, value in facts.items() if key not in ("by_category", "by_judge", "on_verified")}
     return Table("All that calibration.json says.", ("", "Value"), tuple(plain(row) for row in flat(shown)))

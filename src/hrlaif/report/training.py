@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hrlaif.metrics import flip_rate
@@ -105,7 +105,7 @@ def labels(run: RunData) -> Section:
         "verdict make no pair."
     )
     table = tuple(
-        (*plain((arm, basis, counts.n, *_kinds(counts).values())), _flips(counts)) for arm, basis, counts in rows
+        (*plain((arm, basis, counts.n, *_kinds(counts).values())), _flips(counts.orders)) for arm, basis, counts in rows
     )
     columns = ("Arm", "Basis", "Labels", *(kind.capitalize() for kind in kinds), "Flips with the order")
     return Section(
@@ -113,8 +113,25 @@ def labels(run: RunData) -> Section:
         "Labels",
         points=tuple(_routing(arm, found) for arm, found in arms.items()),
         figures=(Figure(caption, (Panel("labels", "Labels by basis", Stacks(bars, kinds, "labels")),)),),
-        tables=(Table("Table: labels by basis and outcome", columns, table),),
+        tables=(Table("Table: labels by basis and outcome", columns, table), *_voters(rows)),
     )
+
+
+def _voters(rows: Sequence[tuple[str, str, LabelCounts]]) -> tuple[Table, ...]:
+    """A panel's members, each with the votes that dropped out because one order or both could not be read."""
+    cells = tuple(
+        (
+            *plain(
+                (arm, basis, judge, found.total(), sum(n for pair, n in found.items() if Verdict.UNREADABLE in pair))
+            ),
+            _flips(found),
+        )
+        for arm, basis, counts in rows
+        if len(counts.by_judge) > 1
+        for judge, found in counts.by_judge.items()
+    )
+    columns = ("Arm", "Basis", "Judge", "Votes", "Dropped out", "Flips with the order")
+    return (Table("Table: votes of each judge of the panel", columns, cells),) if cells else ()
 
 
 def _kinds(counts: LabelCounts) -> dict[str, int]:
@@ -123,8 +140,8 @@ def _kinds(counts: LabelCounts) -> dict[str, int]:
     return {"decided": decided, "tie": verdicts[Verdict.TIE], "unreadable": verdicts[Verdict.UNREADABLE]}
 
 
-def _flips(counts: LabelCounts) -> Cell:
-    metric = flip_rate(counts.orders.elements())
+def _flips(orders: Counter[tuple[Verdict, Verdict]]) -> Cell:
+    metric = flip_rate(orders.elements())
     return measured(metric) if metric.n else Cell(NONE, "not asked in both orders")
 
 
