@@ -48,14 +48,13 @@ def preferred(strengths: Sequence[float], i: int, j: int) -> float:
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
     """`x` with `matrix x = right`, by elimination; the matrix is positive definite, so no row is exchanged."""
-    n = len(right)
     rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
-    for k in range(n):
+    for k, pivot in enumerate(rows):
         for row in rows[k + 1 :]:
-            if factor := row[k] / rows[k][k]:
-                for column in range(k, n + 1):
-                    row[column] -= factor * rows[k][column]
-    x = [0.0] * n
-    for k in reversed(range(n)):
-        x[k] = (rows[k][n] - sum(rows[k][j] * x[j] for j in range(k + 1, n))) / rows[k][k]
+            if factor := row[k] / pivot[k]:
+                row[k:] = [value - factor * above for value, above in zip(row[k:], pivot[k:], strict=True)]
+    x: list[float] = []
+    for k in reversed(range(len(rows))):
+        *known, value = rows[k][k + 1 :]
+        x.insert(0, (value - sum(a * b for a, b in zip(known, x, strict=True))) / rows[k][k])
     return x
