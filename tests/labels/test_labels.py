@@ -361,6 +361,7 @@ def test_a_run_that_broke_off_deals_and_counts_as_if_it_had_not(tmp_path: Path, 
     labelled(path, iter(groups), "rlaif", second, section=section, total=6)
     assert path.read_bytes() == whole.read_bytes()
     assert manifest(path) == manifest(whole)
+    assert manifest(path)["comparisons"] == 8
     assert {line for one in second.requests for line in one.messages[0].content.splitlines() if "Question" in line} <= {
         "Question o4",
         "Question o5",
