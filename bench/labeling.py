@@ -1,4 +1,4 @@
-"""The labeling engine against a mock judge: speed, faults, a kill, a long tail, a million pairs.
+"""The labeling engine against a mock judge: speed, faults, a kill, a long tail, a million pairs, and what reads them.
 
 python bench/labeling.py [--quick] [--parts speed ...] [--json FILE]
 
@@ -30,7 +30,7 @@ from mock_judge import REFUSED_EVERY
 HERE = Path(__file__).resolve().parent
 IN_FLIGHT = 256
 LATENCY_S = 0.05
-PARTS = ("speed", "faults", "kill", "tail", "many")
+PARTS = ("speed", "faults", "kill", "tail", "many", "records")
 DISTILABEL = ("distilabel[openai]==1.5.3", "requests")
 
 
@@ -210,6 +210,27 @@ def many(pairs: int) -> list[Claim]:
     ]
 
 
+def records(labels: int) -> list[Claim]:
+    """What reads a label file: memory that does not grow with it, but for the prompts, which are held."""
+    few, many = labels // 10, labels
+    measured = {}
+    for count in (few, many):
+        with empty_folder() as folder:
+            script = str(HERE / "labeling_records.py")
+            measured[count] = run([sys.executable, script, "--labels", str(count), "--folder", str(folder)])
+    last = "judge on verified pairs: MB"
+    grown_mb = measured[many][last] - measured[few][last]
+    prompts_mb = measured[many]["prompts in memory: MB"] - measured[few]["prompts in memory: MB"]
+    size_mb = measured[many]["size_mb"]
+    steps = [name.removesuffix(": s") for name in measured[many] if name.endswith(": s")]
+    return [
+        *(claim(f"{many} labels: {name}", [measured[many][f"{name}: s"]], "s") for name in steps),
+        claim(f"memory at most, for {size_mb:.0f} MB of labels", [measured[many][last]], "MB", at_most=300),
+        claim(f"memory grown from {few} to {many} labels", [grown_mb], "MB"),
+        claim("the same without the prompts", [grown_mb - prompts_mb], "MB", at_most=20),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
@@ -237,6 +258,8 @@ def main() -> None:
         claims += long_tail(options.pairs, options.repeats)
     if "many" in options.parts:
         claims += many(options.many)
+    if "records" in options.parts:
+        claims += records(options.many)
     report(claims, options.json)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
 from hrlaif import artifacts, labels, pairs, prompts, responses
 from hrlaif.config import Arm
-from hrlaif.errors import GateError
+from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
 from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
@@ -82,11 +83,12 @@ def make_verifications(run: Run, step: Step) -> None:
     """Read and check the final answers of all responses to checkable prompts."""
     labels.verify(
         of_split(run, Split.TRAIN),
-        read(run, "responses.jsonl", Response),
+        artifacts.read_records(run.folder / "responses.jsonl", Response),
         judge=run.judge,
         section=run.config.labels,
         path=step.path,
         fingerprint=step.fingerprint,
+        total=(artifacts.read_manifest(run.folder / "responses.jsonl") or {}).get("rows"),
     )
 
 
@@ -104,6 +106,28 @@ def groups(run: Run) -> Iterator[labels.Group]:
             found[known.response_id] = known
             known = next(verified, None)
         yield labels.Group(by_id[prompt_id], members, found)
+
+
+def labelled(run: Run, arm: str) -> Iterator[tuple[labels.Group, list[Label]]]:
+    """The same groups, each with an arm's labels, which are written in the same order.
+
+    Raises:
+        DataError: Labels are left over, because they are of other prompts or in another order.
+    """
+    path = run.folder / arm / "labels.jsonl"
+    made = artifacts.read_records(path, Label)
+    label = next(made, None)
+    for group in groups(run):
+        found = []
+        while label is not None and label.prompt_id == group.prompt.id:
+            found.append(label)
+            label = next(made, None)
+        yield group, found
+    if label is not None:
+        raise DataError(
+            f"{path}: label of prompt {label.prompt_id!r}: the run has no such training prompt, or not in this place. "
+            "Labels stand in the order of the responses: make them again."
+        )
 
 
 def make_labels(run: Run, step: Step) -> None:
@@ -146,18 +170,29 @@ def make_pairs(run: Run, step: Step) -> None:
     if has_red_team:
         # Asked here and not where the cases are made: they are whole and paid for, and must not be trained on.
         red_team.check_gate(red_team_file, max_unjudged=run.config.red_team.max_unjudged)
-    by_id = {prompt.id: prompt for prompt in of_split(run, Split.TRAIN)}
-    answers = {response.id: response for response in read(run, "responses.jsonl", Response)}
-    arm = cast("Arm", step.arm)
-    labelled = read(run, f"{arm}/labels.jsonl", Label)
-    made, dropped = pairs.build(labelled, by_id, answers, section=run.config.pairs)
-    dropped |= {f"prompt: {why}": count for why, count in labels.left_out(groups(run), labelled, arm=arm).items()}
-    if has_red_team:
-        safer, lost = red_team.to_pairs(read(run, "hrlaif/red_team.jsonl", RedTeamCase))
-        made += safer
-        dropped |= {f"red team: {why}": count for why, count in lost.items()}
-    by_basis = artifacts.count_by(pair.basis.value for pair in made)
-    artifacts.write_records(step.path, made, fingerprint=step.fingerprint, dropped=dropped, by_basis=by_basis)
+    arm = str(step.arm)
+    dropped: Counter[str] = Counter()
+    by_basis: Counter[str] = Counter()
+
+    def made() -> Iterator[list[Pair]]:
+        for group, found in labelled(run, arm):
+            texts = {response.id: response for response in group.responses}
+            built, lost = pairs.build(found, {group.prompt.id: group.prompt}, texts, section=run.config.pairs)
+            dropped.update(lost)
+            yield built
+        dropped.update((artifacts.read_manifest(run.folder / arm / "labels.jsonl") or {}).get("left_out", {}))
+        if has_red_team:
+            safer, lost = red_team.to_pairs(read(run, "hrlaif/red_team.jsonl", RedTeamCase))
+            dropped.update({f"red team: {why}": count for why, count in lost.items()})
+            yield safer
+
+    with artifacts.Journal(step.path, fingerprint=step.fingerprint) as journal:
+        done = journal.items
+        for index, built in enumerate(made()):
+            by_basis.update(pair.basis.value for pair in built)
+            if index >= done:
+                journal.append(built)
+        journal.finish(dropped=dropped, by_basis=artifacts.count_by(by_basis.elements()))
 
 
 def make_reward(run: Run, step: Step) -> None:
@@ -256,8 +291,9 @@ def judge_on_verified(run: Run, step: Step) -> dict[str, Any] | None:
     """How often the judge's own labels chose the correct response where the verifier knows it; None without such."""
     if run.folder / "rlaif" / "labels.jsonl" not in step.inputs:
         return None
-    verified = {found.response_id: found for found in read(run, "verifications.jsonl", Verification)}
-    found = labels.label_accuracy(read(run, "rlaif/labels.jsonl", Label), verified)
+    found = labels.label_accuracy(
+        (label, group.verifications) for group, made in labelled(run, "rlaif") for label in made
+    )
     return {"agreement": found.value, "low": found.low, "high": found.high, "pairs": found.n} if found.n else None
 
 
@@ -267,15 +303,18 @@ def costs(run: Run, step: Step) -> dict[str, Any]:
     for arm in run.config.arms:
         if run.folder / arm / "labels.jsonl" not in step.inputs:
             continue
-        made = read(run, f"{arm}/labels.jsonl", Label)
-        paid = sum((judgement.cost for label in made for judgement in label.evidence.judgements), Cost())
+        made, paid = 0, Cost()
+        for label in artifacts.read_records(run.folder / arm / "labels.jsonl", Label):
+            made += 1
+            paid = sum((judgement.cost for judgement in label.evidence.judgements), paid)
         if arm == "hrlaif":
             # Hybrid labels rest on the answer checks too; each counts once, however many labels it serves.
-            paid = sum((found.cost for found in read(run, "verifications.jsonl", Verification)), paid)
-        n = max(1, len(made))
+            verified = artifacts.read_records(run.folder / "verifications.jsonl", Verification)
+            paid = sum((found.cost for found in verified), paid)
+        n = max(1, made)
         tokens = paid.prompt_tokens + paid.completion_tokens
         by_arm[arm] = {
-            "labels": len(made),
+            "labels": made,
             "calls": paid.calls,
             "tokens": tokens,
             "usd": paid.usd,

@@ -133,3 +133,12 @@ def test_a_response_without_a_verification_is_neither_correct_nor_wrong() -> Non
     del known["p/0"]
     assert len(select.decided(responses, known, 9, seed="s")) == 1
     assert select.both_correct(responses, known, 9, seed="s") == []
+
+
+@pytest.mark.parametrize("n", [2, 4, 7])
+def test_fewer_pairs_are_the_first_of_more_so_that_a_smaller_budget_asks_nothing_else(n: int) -> None:
+    responses = drawn([f"text {k}" for k in range(n)])
+    every = select.spread(responses, None, seed="s")
+    assert len(every) == n * (n - 1) // 2
+    for limit in range(len(every)):
+        assert select.spread(responses, limit, seed="s") == every[:limit]

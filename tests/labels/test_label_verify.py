@@ -1,4 +1,6 @@
 import json
+import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,14 @@ CHAT = Prompt("chat", (Message("user", "Hello!"),), "open", Task.OPEN)
 RUDE = Prompt("rude", (Message("user", "Be rude."),), "red", Task.RED_TEAM, hazard="S10")
 PICK = Prompt("pick", ADD.messages, "math", Task.CHOICE, choices=ADD.choices)
 UNSOLVED = Prompt("unsolved", (Message("user", "What is 2 + 2?"),), "math", Task.MATH)
+
+
+class Held(Response):
+    """A response that can be seen to be let go."""
+
+    __slots__ = ("__weakref__",)
+
+
 READABLE, UNREADABLE = "The answer is B.", "It makes a dozen, I would say."
 
 
@@ -33,7 +43,7 @@ def reads_dozen(_: ChatRequest) -> ChatReply:
 def verified(
     path: Path,
     prompts: list[Prompt],
-    responses: list[Response],
+    responses: Iterable[Response],
     judge: ScriptedModel,
     *,
     window: int = 4,
@@ -164,6 +174,38 @@ def test_a_failed_attempt_counts_against_the_majority(tmp_path: Path) -> None:
     assert verified(path, [UNSOLVED], responses, ScriptedModel(script), solve_times=2, solve_majority=0.6) == []
 
 
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kinds", [(CHAT,), (ADD,), (ADD, CHAT, CHAT), (CHAT, CHAT, ADD)])
+def test_responses_are_read_once_and_only_a_window_of_them_is_held(tmp_path: Path, kinds: tuple[Prompt, ...]) -> None:
+    count, window = 3000, 4
+    alive: weakref.WeakSet[Held] = weakref.WeakSet()
+    most = 0
+
+    def stream() -> Iterator[Response]:
+        nonlocal most
+        for k in range(count):
+            prompt = kinds[k % len(kinds)]
+            one = Held(f"{prompt.id}/{k}", prompt.id, READABLE, "policy", k, Finish.STOP)
+            alive.add(one)
+            most = max(most, len(alive))
+            yield one
+
+    n = verify(
+        [ADD, CHAT],
+        stream(),
+        judge=ScriptedModel(reads_dozen),
+        section=LabelsSection(),
+        path=tmp_path / "v.jsonl",
+        fingerprint="f",
+        window=window,
+    )
+    assert n == sum(kinds[k % len(kinds)] is ADD for k in range(count))
+    # The window, and what the generators between have in hand.
+    assert most <= window + 8
+
+
 # --- resume ----------------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +222,7 @@ def test_a_run_that_broke_off_asks_about_no_response_twice(tmp_path: Path) -> No
     with pytest.raises(ModelError, match="gone"):
         verified(path, [CHAT, ADD], responses, ScriptedModel(breaks), window=1)
     second = ScriptedModel(reads_dozen)
-    found = verified(path, [CHAT, ADD], responses, second)
+    found = verified(path, [CHAT, ADD], iter(responses), second)
     assert [one.response_id for one in found] == ["add/0", "add/1", "add/2", "add/3"]
     assert len(second.requests) == 2
 

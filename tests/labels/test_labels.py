@@ -1,13 +1,15 @@
 import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hrlaif.artifacts import read_manifest, read_records
 from hrlaif.config import Arm, LabelsSection
-from hrlaif.errors import CallError, ModelError
-from hrlaif.labels import Group, label, label_accuracy, left_out
+from hrlaif.errors import CallError, DataError, ModelError
+from hrlaif.labels import Group, label, label_accuracy
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import (
@@ -25,6 +27,7 @@ from hrlaif.types import (
 )
 
 SECTION = LabelsSection(pairs_per_prompt=3, tie_margin=0.05, verifier_probability=0.9)
+ARMS: tuple[Arm, ...] = ("rlaif", "hrlaif")
 KINDS = {"c": Outcome.CORRECT, "w": Outcome.WRONG, "u": Outcome.UNREADABLE}
 
 
@@ -61,11 +64,28 @@ def labelled(
     section: LabelsSection = SECTION,
     window: int = 4,
     seed: int = 0,
+    total: int | None = None,
 ) -> list[Label]:
     judge = judge or ScriptedModel(prefers_low, name="judge")
-    n = label(groups, arm=arm, judge=judge, section=section, seed=seed, path=path, fingerprint="f", window=window)
+    n = label(
+        groups,
+        arm=arm,
+        judge=judge,
+        section=section,
+        seed=seed,
+        path=path,
+        fingerprint="f",
+        total=total,
+        window=window,
+    )
     found = list(read_records(path, Label))
     assert len(found) == n
+    return found
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    found = read_manifest(path)
+    assert found is not None
     return found
 
 
@@ -192,7 +212,15 @@ def test_a_run_that_broke_off_asks_nothing_twice_and_ends_with_the_same_labels(t
     assert labelled(path, iter(groups), "rlaif", second) == whole
     # Two prompts were left, with three pairs each in two orders.
     assert len(second.requests) == 2 * 3 * 2
-    assert read_manifest(path) == {"schema": 1, "fingerprint": "f", "rows": 18, "judge": "judge", "arm": "rlaif"}
+    assert manifest(path) == {
+        "schema": 1,
+        "fingerprint": "f",
+        "rows": 18,
+        "judge": "judge",
+        "arm": "rlaif",
+        "comparisons": 18,
+        "left_out": {},
+    }
 
 
 def test_labels_are_the_same_whatever_the_window_and_differ_with_the_seed(tmp_path: Path) -> None:
@@ -221,21 +249,166 @@ def test_every_prompt_without_a_label_is_counted_with_its_reason(tmp_path: Path)
         group("one", "cu"),
     ]
     found = labelled(tmp_path / "labels.jsonl", groups, "hrlaif")
-    reasons = left_out(groups, found, arm="hrlaif")
+    reasons = manifest(tmp_path / "labels.jsonl")["left_out"]
     assert reasons == {
-        "fewer than two different responses": 1,
-        "left to the red-team stage": 1,
-        "no correct answer": 2,
-        "no readable answer": 1,
-        "one correct answer and no wrong one to set against it": 1,
+        "prompt: fewer than two different responses": 1,
+        "prompt: left to the red-team stage": 1,
+        "prompt: no correct answer": 2,
+        "prompt: no readable answer": 1,
+        "prompt: one correct answer and no wrong one to set against it": 1,
     }
     assert sum(reasons.values()) + len({one.prompt_id for one in found}) == len(groups)
 
 
 def test_the_basic_arm_leaves_out_only_what_cannot_be_compared(tmp_path: Path) -> None:
     groups = [group("wrong", "ww"), group("attack", "oo", task=Task.RED_TEAM), group("alone", "o", task=Task.RED_TEAM)]
-    found = labelled(tmp_path / "labels.jsonl", groups, "rlaif")
-    assert left_out(groups, found, arm="rlaif") == {"fewer than two different responses": 1}
+    labelled(tmp_path / "labels.jsonl", groups, "rlaif")
+    assert manifest(tmp_path / "labels.jsonl")["left_out"] == {"prompt: fewer than two different responses": 1}
+
+
+def test_pairs_beyond_the_limit_of_a_prompt_are_counted(tmp_path: Path) -> None:
+    # Four open responses make 6 pairs and five 10, of which 3 each are labelled; cccw makes 3 decided pairs and 3 of
+    # two correct ones; ccww 4 decided and 1 more.
+    groups = [group("a", "oooo", task=Task.OPEN), group("b", "ooooo", task=Task.OPEN), group("c", "cccw")]
+    labelled(tmp_path / "labels.jsonl", [*groups, group("d", "ccww")], "hrlaif")
+    found = manifest(tmp_path / "labels.jsonl")
+    assert found["left_out"] == {"pair: beyond labels.pairs_per_prompt": 3 + 7 + 3 + 2}
+    assert (found["rows"], found["comparisons"]) == (12, 6)
+
+
+# --- a budget of calls ------------------------------------------------------------------------------------------------
+
+
+def test_a_budget_is_dealt_out_evenly_and_what_it_leaves_out_is_counted(tmp_path: Path) -> None:
+    groups = [group(f"o{k}", "ooo", task=Task.OPEN) for k in range(5)]
+    judge = ScriptedModel(prefers_low, name="judge")
+    path = tmp_path / "labels.jsonl"
+    # 15 calls are 7 comparisons: one for each of five prompts, and a second one for two.
+    section = SECTION.model_copy(update={"max_calls": 15})
+    found = labelled(path, groups, "rlaif", judge, section=section, total=5)
+    counted = Counter(one.prompt_id for one in found)
+    assert sorted(counted.values()) == [1, 1, 1, 2, 2]
+    assert len(judge.requests) == 14
+    assert manifest(path)["comparisons"] == 7
+    # 5 prompts of 3 pairs each.
+    assert manifest(path)["left_out"] == {"pair: beyond labels.max_calls": 8}
+
+
+def test_a_prompt_that_gets_no_call_is_counted_as_such(tmp_path: Path) -> None:
+    groups = [group(f"o{k}", "oo", task=Task.OPEN) for k in range(3)]
+    path = tmp_path / "labels.jsonl"
+    found = labelled(path, groups, "rlaif", section=SECTION.model_copy(update={"max_calls": 2}), total=3)
+    assert len(found) == 1
+    assert manifest(path)["left_out"] == {
+        "pair: beyond labels.max_calls": 2,
+        "prompt: no call left for it under labels.max_calls": 2,
+    }
+
+
+def test_what_the_verifier_decides_needs_no_budget_and_reasoning_does(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    # 3 comparisons for 3 prompts: one each. cw costs none, ccc may be compared once, ccw has both.
+    section = SECTION.model_copy(update={"max_calls": 6})
+    found = labelled(path, [group("a", "cw"), group("b", "ccc"), group("c", "ccw")], "hrlaif", section=section, total=3)
+    assert [(one.prompt_id, one.basis) for one in found] == [
+        ("a", Basis.VERIFIER),
+        ("b", Basis.REASONING),
+        ("c", Basis.VERIFIER),
+        ("c", Basis.VERIFIER),
+        ("c", Basis.REASONING),
+    ]
+    assert manifest(path)["left_out"] == {"pair: beyond labels.max_calls": 2}
+
+
+def test_under_a_budget_both_arms_ask_about_the_same_pairs_of_an_open_prompt(tmp_path: Path) -> None:
+    kinds = ("oooo", "ccww", "oooo", "uuww")
+    groups = [
+        group(f"p{k}", kinds[k % 4], task=Task.OPEN if "o" in kinds[k % 4] else Task.MATH, reference="4")
+        for k in range(12)
+    ]
+    section = SECTION.model_copy(update={"max_calls": 34})
+    asked = {
+        arm: [
+            (one.first_id, one.second_id)
+            for one in labelled(tmp_path / f"{arm}.jsonl", groups, arm, section=section, total=12)
+            if one.prompt_id in {f"p{k}" for k in range(0, 12, 2)}
+        ]
+        for arm in ARMS
+    }
+    assert asked["rlaif"] == asked["hrlaif"]
+
+
+def test_a_budget_without_the_number_of_prompts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels\.max_calls .* `total`"):
+        labelled(tmp_path / "l.jsonl", [group("a", "cw")], "rlaif", section=SECTION.model_copy(update={"max_calls": 9}))
+
+
+@pytest.mark.parametrize("options", [{"max_calls": 17}, {"max_calls": 17, "ranking": True}])
+def test_a_run_that_broke_off_deals_and_counts_as_if_it_had_not(tmp_path: Path, options: dict[str, object]) -> None:
+    groups = [group(f"o{k}", "oooo", task=Task.OPEN) for k in range(6)]
+    section = SECTION.model_copy(update=options)
+    whole, path = tmp_path / "whole.jsonl", tmp_path / "labels.jsonl"
+    labelled(whole, groups, "rlaif", section=section, total=6)
+
+    def breaks_at_o4(request: ChatRequest) -> ChatReply:
+        if "Question o4" in request.messages[0].content:
+            raise ModelError("the endpoint is gone")
+        return prefers_low(request)
+
+    with pytest.raises(ModelError, match="gone"):
+        labelled(path, groups, "rlaif", ScriptedModel(breaks_at_o4, name="judge"), section=section, window=1, total=6)
+    second = ScriptedModel(prefers_low, name="judge")
+    labelled(path, iter(groups), "rlaif", second, section=section, total=6)
+    assert path.read_bytes() == whole.read_bytes()
+    assert manifest(path) == manifest(whole)
+    assert manifest(path)["comparisons"] == 8
+    assert {line for one in second.requests for line in one.messages[0].content.splitlines() if "Question" in line} <= {
+        "Question o4",
+        "Question o5",
+    }
+
+
+# --- ranking ----------------------------------------------------------------------------------------------------------
+
+RANKING = SECTION.model_copy(update={"ranking": True})
+
+
+def test_with_ranking_every_pair_of_an_open_prompt_gets_a_label_at_no_further_call(tmp_path: Path) -> None:
+    judge = ScriptedModel(prefers_low, name="judge")
+    path = tmp_path / "labels.jsonl"
+    plain = labelled(tmp_path / "plain.jsonl", [group("o", "oooo", task=Task.OPEN)], "hrlaif")
+    found = labelled(path, [group("o", "oooo", task=Task.OPEN)], "hrlaif", judge, section=RANKING)
+    # Three pairs connect four responses, so the ranking tells the other three.
+    assert len(judge.requests) == 6
+    asked, implied = found[:3], found[3:]
+    assert [(one.first_id, one.second_id, one.evidence.judgements) for one in asked] == [
+        (one.first_id, one.second_id, one.evidence.judgements) for one in plain
+    ]
+    assert len({frozenset((one.first_id, one.second_id)) for one in found}) == 6
+    assert all(one.basis is Basis.JUDGE and one.evidence.judgements == () for one in implied)
+    assert all(one.evidence.note.startswith("not asked, ranked by the prompt's comparisons (3)") for one in implied)
+    assert (manifest(path)["comparisons"], manifest(path)["left_out"]) == (3, {})
+
+
+def test_ranking_leaves_alone_what_the_verifier_knows(tmp_path: Path) -> None:
+    groups = [group("m", "ccww"), group("n", "cccc")]
+    for name, section in (("plain", SECTION), ("ranked", RANKING)):
+        labelled(tmp_path / f"{name}.jsonl", groups, "hrlaif", section=section)
+    assert (tmp_path / "plain.jsonl").read_bytes() == (tmp_path / "ranked.jsonl").read_bytes()
+
+
+def test_pairs_that_no_readable_comparisons_connect_get_no_label_and_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    groups = [group("o", "oooo", task=Task.OPEN), group("bad", "oooo", task=Task.OPEN)]
+
+    def fails_on_bad(request: ChatRequest) -> ChatReply:
+        if "Question bad" in request.messages[0].content:
+            raise CallError("timed out")
+        return prefers_low(request)
+
+    found = labelled(path, groups, "rlaif", ScriptedModel(fails_on_bad), section=RANKING)
+    assert [one.verdict for one in found if one.prompt_id == "bad"] == [Verdict.UNREADABLE] * 3
+    assert manifest(path)["left_out"] == {"pair: not asked, and no readable comparisons connect it": 3}
 
 
 # --- accuracy ---------------------------------------------------------------------------------------------------------
@@ -265,12 +438,12 @@ def test_accuracy_counts_a_tie_half_an_unreadable_label_as_wrong_and_only_pairs_
         given("right", "dark", Verdict.FIRST),
         given("right", "unknown", Verdict.FIRST),
     ]
-    found = label_accuracy(labels, known)
+    found = label_accuracy((label, known) for label in labels)
     assert (found.value, found.n) == (pytest.approx(2.5 / 5), 5)
     assert found.low < found.value < found.high
 
 
 def test_accuracy_without_a_pair_to_measure_is_no_number() -> None:
-    found = label_accuracy([], {})
+    found = label_accuracy([])
     assert found.n == 0
     assert math.isnan(found.value)

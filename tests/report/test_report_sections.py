@@ -131,7 +131,7 @@ def test_pairs_are_counted_by_basis_and_dropped_ones_by_reason(full_run: Path, c
     section = composition(run)
     pairs = table(section, "Preference pairs")
     assert pairs["rlaif"][-1] == str(sum(run.arms["rlaif"].pairs.values()))
-    assert table(section, "Labels that made no pair")["tie"] == ["61", "48"]
+    assert table(section, "What made no pair")["tie"] == ["61", "48"]
     assert charts(section)["pairs"].segments == ("verifier", "reasoning", "judge", "red team")
 
 

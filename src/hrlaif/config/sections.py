@@ -70,10 +70,14 @@ class LabelsSection(Section):
 
     `tie_margin`: a mean probability within this distance of 0.5 is a tie. `verifier_probability`: the soft label of
     a pair that the verifier decided. `solve_times` > 0 lets the judge solve checkable prompts without a reference;
-    a majority of at least `solve_majority` becomes the reference.
+    a majority of at least `solve_majority` becomes the reference. `max_calls` (0: no limit) is how many preference
+    calls an arm may make, dealt out evenly over the prompts. With `ranking`, all comparisons of a prompt's responses
+    become one ranking, which also labels the pairs that were not asked about.
     """
 
     pairs_per_prompt: Count = 3
+    max_calls: Annotated[int, Field(ge=0)] = 0
+    ranking: bool = False
     tie_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     verifier_probability: Annotated[float, Field(gt=0.5, le=1)] = 0.99
     answer_check: bool = True

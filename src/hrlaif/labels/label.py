@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from math import comb
 from pathlib import Path
 
 from hrlaif.artifacts import Journal
@@ -14,10 +14,15 @@ from hrlaif.config import Arm, LabelsSection
 from hrlaif.judges.compare import compare, compare_reasoning
 from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.labels import select
+from hrlaif.labels.budget import comparisons
+from hrlaif.labels.rank import ranked
+from hrlaif.labels.select import ResponsePair
 from hrlaif.models.base import ChatModel
 from hrlaif.models.flow import ordered
 from hrlaif.progress import Progress
 from hrlaif.types import Basis, Evidence, Label, Outcome, Prompt, Response, Task, Verdict, Verification
+
+_UNCONNECTED = "pair: not asked, and no readable comparisons connect it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,25 @@ class _Question:
     verifications: tuple[Verification, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One group's questions; `unasked` are the pairs that a ranking may label; `left_out` counts what gets no label."""
+
+    questions: list[_Question]
+    left_out: Mapping[str, int]
+    unasked: Sequence[ResponsePair] = ()
+
+    @property
+    def comparisons(self) -> int:
+        """How many of the questions are for the judge."""
+        return sum(question.basis is not Basis.VERIFIER for question in self.questions)
+
+    @property
+    def is_judged(self) -> bool:
+        """True where nothing but the judge's comparisons tells which response is better."""
+        return bool(self.questions) and self.questions[0].basis is Basis.JUDGE
+
+
 def label(
     groups: Iterable[Group],
     *,
@@ -52,54 +76,100 @@ def label(
 ) -> int:
     """Write the arm's labels to `path` and return how many there are; `groups` is read once and never held.
 
-    Which pairs are labelled depends on the groups, the section and the seed alone, so that both arms are comparable
-    and a restart asks the same questions (whose answers are in the ledger). A panel's members vote on each pair that is
-    compared, and all their calls stay in the label's evidence.
-    """
-    plan = {"rlaif": basic_questions, "hrlaif": hybrid_questions}[arm]
-    purpose, panel = f"labels/{arm}", panel_of(judge)
+    Which pairs are labelled depends on the groups, the section, the seed and `total` (how many groups there are) alone,
+    so that both arms are comparable and a restart asks the same questions (whose answers are in the ledger). A panel's
+    members vote on each pair that is compared, and all their calls stay in the label's evidence. The manifest counts
+    the comparisons, and under `left_out` the prompts and pairs that got no label, by reason.
 
-    async def work(group: Group) -> list[Label]:
-        questions = plan(group, section.pairs_per_prompt, seed=seed)
-        answers = (_answer(panel, question, section, purpose=purpose) for question in questions)
-        return list(await asyncio.gather(*answers))
+    Raises:
+        DataError: `section.max_calls` is set and `total` is not.
+    """
+    purpose, panel = f"labels/{arm}", panel_of(judge)
+    counts: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+
+    async def work(plan: _Plan) -> list[Label]:
+        answers = (_answer(panel, question, section, purpose=purpose) for question in plan.questions)
+        labels = list(await asyncio.gather(*answers))
+        if section.ranking and plan.is_judged:
+            return ranked(labels, plan.unasked, tie_margin=section.tie_margin)
+        return labels
+
+    def todo(done: int) -> Iterator[_Plan]:
+        # Groups that are done are planned again, which costs no call, so that the counts speak of all.
+        for index, group in enumerate(groups):
+            budget = comparisons(index, total, section, judges=len(panel.judges), seed=seed)
+            plan = _plan(group, arm, section, budget=budget, seed=seed)
+            counts.update(comparisons=plan.comparisons, labels=len(plan.questions))
+            left_out.update(plan.left_out)
+            if index >= done:
+                yield plan
 
     async def run(journal: Journal) -> None:
         with Progress(f"labelling ({arm})", total, done=journal.items) as progress:
             async with panel:
-                async for labels in ordered(islice(groups, journal.items, None), work, window=window):
+                async for labels in ordered(todo(journal.items), work, window=window):
                     journal.append(labels)
                     progress.advance()
 
     with Journal(path, fingerprint=fingerprint) as journal:
         asyncio.run(run(journal))
-        return journal.finish(judge=panel.name, arm=arm)
+        if left_out[_UNCONNECTED]:
+            left_out[_UNCONNECTED] -= sum(len(labels) for labels in journal.done(Label)) - counts["labels"]
+        return journal.finish(judge=panel.name, arm=arm, comparisons=counts["comparisons"], left_out=dict(+left_out))
 
 
-def basic_questions(group: Group, limit: int, *, seed: int) -> list[_Question]:
-    """Basic RLAIF: up to `limit` pairs of any kind of prompt, all for the judge."""
-    pairs = select.spread(group.responses, limit, seed=f"{seed}/{group.prompt.id}")
-    return [_Question(group.prompt, first, second, Basis.JUDGE) for first, second in pairs]
+def _plan(group: Group, arm: Arm, section: LabelsSection, *, budget: int, seed: int) -> _Plan:
+    """Which pairs of a group are labelled, `budget` of them by the judge at most."""
+    seed_text = f"{seed}/{group.prompt.id}"
+    if arm == "hrlaif" and group.prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
+        return _Plan([], {"prompt: left to the red-team stage": 1})
+    if arm == "hrlaif" and group.verifications:
+        questions, possible = _checked(group, section.pairs_per_prompt, budget, seed=seed_text)
+        unasked: Sequence[ResponsePair] = ()
+    else:
+        pairs = select.spread(group.responses, None if section.ranking else budget, seed=seed_text)
+        questions = [_Question(group.prompt, *pair, Basis.JUDGE) for pair in pairs[:budget]]
+        possible, unasked = comb(len(select.usable(group.responses)), 2), pairs[budget:]
+    wanted = min(possible, section.pairs_per_prompt)
+    left_out = {
+        "pair: beyond labels.pairs_per_prompt": possible - wanted,
+        "pair: beyond labels.max_calls": wanted - len(questions),
+    }
+    if questions and unasked:
+        left_out = {_UNCONNECTED: len(unasked)}
+    if not questions:
+        left_out[f"prompt: {_why_not(group, possible)}"] = 1
+    return _Plan(questions, left_out, unasked)
 
 
-def hybrid_questions(group: Group, limit: int, *, seed: int) -> list[_Question]:
-    """Hybrid labels: correct against wrong first, then the reasoning of two correct ones, and the judge for the rest.
+def _checked(group: Group, limit: int, budget: int, *, seed: str) -> tuple[list[_Question], int]:
+    """Correct against wrong first, which costs no call, then the reasoning of two correct ones; and how many there are.
 
-    Two wrong answers make no pair, and neither does one that cannot be read. Red-team prompts and their benign twins
-    are labelled by the red-team stage.
+    Two wrong answers make no pair, and neither does one that cannot be read.
     """
-    prompt, seed_text = group.prompt, f"{seed}/{group.prompt.id}"
-    if prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
-        return []
-    if not group.verifications:
-        return basic_questions(group, limit, seed=seed)
     known = group.verifications
-    pairs = [(pair, Basis.VERIFIER) for pair in select.decided(group.responses, known, limit, seed=seed_text)]
-    left = limit - len(pairs)
-    pairs += [(pair, Basis.REASONING) for pair in select.both_correct(group.responses, known, left, seed=seed_text)]
-    return [
-        _Question(prompt, first, second, basis, (known[first.id], known[second.id])) for (first, second), basis in pairs
+    pairs = [(pair, Basis.VERIFIER) for pair in select.decided(group.responses, known, limit, seed=seed)]
+    left = min(limit - len(pairs), budget)
+    pairs += [(pair, Basis.REASONING) for pair in select.both_correct(group.responses, known, left, seed=seed)]
+    questions = [
+        _Question(group.prompt, first, second, basis, (known[first.id], known[second.id]))
+        for (first, second), basis in pairs
     ]
+    outcomes = Counter(known[one.id].outcome for one in select.usable(group.responses) if one.id in known)
+    correct = outcomes[Outcome.CORRECT]
+    return questions, correct * outcomes[Outcome.WRONG] + comb(correct, 2)
+
+
+def _why_not(group: Group, possible: int) -> str:
+    if possible:
+        return "no call left for it under labels.max_calls"
+    if len(select.usable(group.responses)) < 2:
+        return "fewer than two different responses"
+    outcomes = {found.outcome for found in group.verifications.values()}
+    if Outcome.CORRECT not in outcomes:
+        return "no correct answer" if Outcome.WRONG in outcomes else "no readable answer"
+    return "one correct answer and no wrong one to set against it"
 
 
 async def _answer(panel: Panel, question: _Question, section: LabelsSection, *, purpose: str) -> Label:
@@ -126,20 +196,3 @@ def _evidence(question: _Question) -> Evidence:
     solved = question.verifications and question.prompt.reference is None
     note = "reference: the judge's own majority answer (self-consistency)" if solved else ""
     return Evidence(question.verifications, note=note)
-
-
-def left_out(groups: Iterable[Group], labels: Iterable[Label], *, arm: Arm) -> dict[str, int]:
-    """Prompts that got no label in an arm, counted by reason, so that nothing disappears silently."""
-    labelled = {label.prompt_id for label in labels}
-    return dict(Counter(_why_not(group, arm) for group in groups if group.prompt.id not in labelled))
-
-
-def _why_not(group: Group, arm: Arm) -> str:
-    if arm == "hrlaif" and group.prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
-        return "left to the red-team stage"
-    if len(select.usable(group.responses)) < 2:
-        return "fewer than two different responses"
-    outcomes = {found.outcome for found in group.verifications.values()}
-    if Outcome.CORRECT not in outcomes:
-        return "no correct answer" if Outcome.WRONG in outcomes else "no readable answer"
-    return "one correct answer and no wrong one to set against it"

@@ -18,11 +18,11 @@ def usable(responses: Sequence[Response]) -> list[Response]:
     return list(reversed(by_text.values()))
 
 
-def spread(responses: Sequence[Response], limit: int, *, seed: str) -> list[ResponsePair]:
-    """Up to `limit` pairs that use every response about equally often, in random order and with random sides.
+def spread(responses: Sequence[Response], limit: int | None, *, seed: str) -> list[ResponsePair]:
+    """Up to `limit` pairs (None: all) that use every response about equally often, in random order, with random sides.
 
     The responses are shuffled onto a circle. Each step takes the two used least so far, neighbours before others: the
-    first n - 1 of n responses' pairs already connect them all, as a ranking needs.
+    first n - 1 of n responses' pairs already connect them all, as a ranking needs. Fewer pairs are the first of more.
     """
     draw = random.Random(seed)
     circle = usable(responses)
@@ -31,7 +31,7 @@ def spread(responses: Sequence[Response], limit: int, *, seed: str) -> list[Resp
     uses = [0] * n
     left = list(combinations(range(n), 2))
     chosen: list[ResponsePair] = []
-    for _ in range(min(limit, len(left))):
+    for _ in range(len(left) if limit is None else min(limit, len(left))):
         i, j = min(
             left, key=lambda pair: (uses[pair[0]] + uses[pair[1]], min(pair[1] - pair[0], n - pair[1] + pair[0]))
         )

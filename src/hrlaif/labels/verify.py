@@ -7,9 +7,10 @@ unreadable. A checkable prompt without a reference can be solved by the judge, w
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from hrlaif import verifiers
@@ -27,33 +28,40 @@ PURPOSE = "verify"
 
 def verify(
     prompts: Sequence[Prompt],
-    responses: Sequence[Response],
+    responses: Iterable[Response],
     *,
     judge: ChatModel,
     section: LabelsSection,
     path: Path,
     fingerprint: str,
+    total: int | None = None,
     window: int = 256,
 ) -> int:
-    """Write one Verification per response to a checkable prompt that has a reference; return how many there are."""
+    """Write one Verification per response to a checkable prompt that has a reference; return how many there are.
+
+    `responses` is read once and never held; `total` says how many there are, for the progress bar.
+    """
     with Journal(path, fingerprint=fingerprint) as journal:
-        asyncio.run(_verify(prompts, responses, judge, section, journal, window))
+        with Progress("verifying final answers", total, done=journal.items) as progress:
+            asyncio.run(_verify(prompts, responses, journal, progress, judge=judge, section=section, window=window))
         counts = Counter(found.outcome.value for item in journal.done(Verification) for found in item)
         return journal.finish(outcomes=dict(counts))
 
 
 async def _verify(
     prompts: Sequence[Prompt],
-    responses: Sequence[Response],
+    responses: Iterable[Response],
+    journal: Journal,
+    progress: Progress,
+    *,
     judge: ChatModel,
     section: LabelsSection,
-    journal: Journal,
     window: int,
 ) -> None:
-    async def check(item: tuple[Response, Verification | None]) -> list[Verification]:
-        response, found = item
-        if found is None:
+    async def check(item: tuple[Response, Verification] | None) -> list[Verification]:
+        if item is None:
             return []
+        response, found = item
         prompt = checkable[response.prompt_id]
         if section.answer_check and _is_worth_asking(response, found):
             found = await check_answer(judge, prompt, response, purpose=PURPOSE)
@@ -63,13 +71,31 @@ async def _verify(
         checkable = await _with_references(prompts, judge, section, window)
         # One journal line per response, checkable or not: a prompt that is solved only at the second attempt (a failed
         # call worked) does not shift the lines that are done.
-        todo = responses[journal.items :]
-        rules = verifiers.verify_many((checkable[one.prompt_id], one) for one in todo if one.prompt_id in checkable)
-        read = ((one, next(rules) if one.prompt_id in checkable else None) for one in todo)
-        with Progress("verifying final answers", len(responses), done=journal.items) as progress:
-            async for found in ordered(read, check, window=window):
-                journal.append(found)
-                progress.advance()
+        todo = islice(responses, journal.items, None)
+        async for found in ordered(_read(todo, checkable), check, window=window):
+            journal.append(found)
+            progress.advance()
+
+
+def _read(
+    responses: Iterable[Response], checkable: Mapping[str, Prompt]
+) -> Iterator[tuple[Response, Verification] | None]:
+    """Each response with what the rule says of it, None for one that is not checkable."""
+    # Verifiers read ahead while one of them is slow. What they pass over on the way leaves a mark and is not kept.
+    waiting: deque[Response | None] = deque()
+
+    def to_check() -> Iterator[tuple[Prompt, Response]]:
+        for response in responses:
+            prompt = checkable.get(response.prompt_id)
+            waiting.append(None if prompt is None else response)
+            if prompt is not None:
+                yield prompt, response
+
+    for found in verifiers.verify_many(to_check()):
+        while (response := waiting.popleft()) is None:
+            yield None
+        yield response, found
+    yield from (None for _ in waiting)
 
 
 def _is_worth_asking(response: Response, found: Verification) -> bool:

@@ -7,12 +7,14 @@ What cannot be measured (no rows, or one row where a spread is needed) has the v
 from hrlaif.metrics.agreement import agreement, cohen_kappa, flip_rate
 from hrlaif.metrics.means import bootstrap_mean, paired_difference
 from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
+from hrlaif.metrics.ranking import bradley_terry, preferred
 from hrlaif.metrics.shares import corrected_share, discordant, mcnemar, measured, paired_shares, unmeasured, wilson
 from hrlaif.metrics.text import distinct_n, words
 
 __all__ = [
     "agreement",
     "bootstrap_mean",
+    "bradley_terry",
     "cohen_kappa",
     "corrected_share",
     "discordant",
@@ -23,6 +25,7 @@ __all__ = [
     "measured",
     "paired_difference",
     "paired_shares",
+    "preferred",
     "unmeasured",
     "wilson",
     "win_ratio",

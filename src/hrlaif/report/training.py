@@ -53,7 +53,7 @@ def composition(run: RunData) -> Section:
         rows = tuple(
             plain((tidy(reason), *(dropped.get(arm, {}).get(reason, 0) for arm in run.arms))) for reason in reasons
         )
-        tables.append(Table("Labels that made no pair, by reason.", ("Reason", *run.arms), rows))
+        tables.append(Table("What made no pair, by reason.", ("Reason", *run.arms), rows))
     train = sum(prompt.split is Split.TRAIN for prompt in run.prompts.values())
     made = listed([f"{sum(data.pairs.values()):,} ({arm})" for arm, data in run.arms.items()])
     caption = (
