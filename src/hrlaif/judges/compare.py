@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import NamedTuple
 
+from hrlaif.judges.addressed import addressed, withhold
 from hrlaif.judges.ask import choose, render
 from hrlaif.models.base import ChatModel
 from hrlaif.types import Judgement, Prompt, Response, Verdict
@@ -67,7 +69,9 @@ async def _both_orders(
     purpose: str,
     reference: str | None = None,
 ) -> Comparison:
-    first, second = pair
+    # A policy that is trained on these verdicts would otherwise learn to write to the judge.
+    request = conversation(prompt)
+    first, second = (replace(response, text=withhold(response.text, request=request)) for response in pair)
     forward, backward = await asyncio.gather(
         _one_order(judge, prompt, first, second, purpose=purpose, reference=reference),
         _one_order(judge, prompt, second, first, purpose=purpose, reference=reference),
@@ -87,6 +91,11 @@ async def _one_order(
     p_first = 0.5 if choice.probabilities is None else choice.probabilities["A"]
     verdict = Verdict.UNREADABLE if choice.probabilities is None else verdict_of(p_first, tie_margin=0.0)
     return Judgement(prompt.id, first.id, second.id, p_first, verdict, judge.name, choice.reply, choice.cost)
+
+
+def withheld_from_judge(prompt: Prompt, response: Response) -> list[str]:
+    """The sentences of a response that its judge is not shown, because they speak to the judge."""
+    return addressed(response.text, request=conversation(prompt))
 
 
 def conversation(prompt: Prompt) -> str:
