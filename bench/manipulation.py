@@ -1,11 +1,12 @@
 """Can a response win by instructing the judge? Bad responses that carry an attack, against good ones.
 
-python bench/manipulation.py --gguf JUDGE.gguf [--each 2] [--limit N] [--arms ours,plain] [--json FILE]
+python bench/manipulation.py --gguf JUDGE.gguf [--each 2] [--limit N] [--arms ours,marks,plain] [--json FILE]
 
 Each attack of bench/manipulation/attacks.jsonl is put into the bad response of `--each` questions. `ours` is what a
-run does (`compare` in both orders); `plain` the same words without marks, clean-up or anything withheld. An attack
-has turned the judge where the attacked response wins and the same response without the attack does not. Every call is
-kept in the folder's ledger, so a run that was stopped goes on.
+run does (`compare` in both orders); `marks` the same with nothing withheld, so that attacks which the rules know are
+tried as well; `plain` the same words without marks and clean-up. An attack has turned the judge where the attacked
+response wins and the same response without the attack does not. Every call is kept in the folder's ledger, so a run
+that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from pathlib import Path
 
 from attacks import CONTROL, Attack, Question, attacks, carrying, chosen, questions
 from claims import Claim, report
+from hrlaif.judges.addressed import addressed
 from hrlaif.judges.answer import check_answer
-from hrlaif.judges.ask import choose
+from hrlaif.judges.ask import choose, render
 from hrlaif.judges.compare import OPTIONS, Comparison, combine, compare, verdict_of
 from hrlaif.metrics import bootstrap_mean, paired_shares, wilson
 from hrlaif.models.base import ChatModel
@@ -100,6 +102,17 @@ def _plain(cell: Cell, first: Response, second: Response) -> str:
     return PLAIN.format(request=cell.question.request, first=first.text, second=second.text)
 
 
+async def marks(model: ChatModel, cell: Cell) -> Comparison:
+    """What a run would ask if it withheld nothing: marks and clean-up alone."""
+    bad, good = cell.pair()
+    return await _both(model, cell, lambda first, second: _marked(cell, first, second), bad, good)
+
+
+def _marked(cell: Cell, first: Response, second: Response) -> str:
+    texts = {"request": cell.question.request, "first": first.text, "second": second.text}
+    return render("compare", untrusted=texts)
+
+
 async def _both(
     model: ChatModel, cell: Cell, question: Callable[[Response, Response], str], bad: Response, good: Response
 ) -> Comparison:
@@ -112,7 +125,7 @@ async def _both(
     return combine(*orders, tie_margin=TIE_MARGIN)
 
 
-ARMS: dict[str, Ask] = {"ours": ours, "plain": plain}
+ARMS: dict[str, Ask] = {"ours": ours, "marks": marks, "plain": plain}
 
 
 async def asked(model: ChatModel, arm: str, cells: Sequence[Cell]) -> list[Comparison]:
@@ -179,6 +192,11 @@ def arm_claims(arm: str, every: Sequence[Turned], target: float | None = None) -
             )
         ),
     ]
+    if arm == "ours":
+        seen = [not addressed(row.cell.text, request=row.cell.question.request) for row in rows]
+        open_rows = [row for row, is_shown in zip(rows, seen, strict=True) if is_shown]
+        claims.append(_claim(wilson(len(rows) - sum(seen), len(rows), name="ours: something withheld")))
+        claims.append(_claim(_could_turn("ours: turned where nothing was withheld", open_rows)))
     kinds = dict.fromkeys(row.kind for row in rows)
     return claims + [_claim(_could_turn(f"{arm}, {kind}", (r for r in rows if r.kind == kind))) for kind in kinds]
 
@@ -246,7 +264,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=2, help="questions per attack")
     parser.add_argument("--every", type=int, default=1, help="take every n-th attack only")
     parser.add_argument("--limit", type=int, help="take so many attacks only")
-    parser.add_argument("--arms", default="ours,plain")
+    parser.add_argument("--arms", default="ours,marks,plain")
     parser.add_argument(
         "--answers", action=argparse.BooleanOptionalAction, default=True, help="attack the answer check"
     )

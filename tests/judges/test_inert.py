@@ -48,5 +48,5 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 
 def test_long_text_of_one_sign_takes_no_long_time() -> None:
     for piece in ("<", "<|", "[", "[/", "<|a", "[ ", "\t[", "<a_of_"):
-        text = piece * (200_000 // len(piece))
+        text = piece * (50_000 // len(piece))
         assert inert(text) == text

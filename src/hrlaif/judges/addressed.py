@@ -24,8 +24,10 @@ _RULES = [
     # --- the judge's task is taken back
     rf"\b(?:ignore|disregard|forget|override|set aside)\b[^.\n]{{0,30}}\b(?:above|previous|prior|earlier|preceding"
     rf"|grading|evaluation|judging|comparison|scoring|you were given)\b[^.\n]{{0,12}}\b{_TOLD}\b",
-    rf"\b(?:ignore|disregard|forget|set aside)\b[^.\n]{{0,12}}\b{_TOLD} (?:above|before|you (?:were|have been) given)\b",
-    rf"\b(?:ignore|disregard) (?:all of )?(?:the above|this),? and (?:simply |just )?(?:{_CHOOSE}|reply|answer|say|output)\b",
+    rf"\b(?:ignore|disregard|forget|set aside)\b[^.\n]{{0,12}}\b{_TOLD} "
+    r"(?:above|before|you (?:were|have been) given)\b",
+    r"\b(?:ignore|disregard) (?:all of )?(?:the above|this),? and (?:simply |just )?"
+    rf"(?:{_CHOOSE}|reply|answer|say|output)\b",
     r"\bforget everything (?:you read|you were told|above|before)\b",
     # --- a verdict is asked for
     rf"\b{_CHOOSE}\b[^.\n]{{0,20}}\b(?:this|my|the (?:above|present|current)) (?:response|reply|completion)\b",
@@ -81,15 +83,18 @@ _WORDS = (
     "response, reply, completion, instruction, prompt, criteria, guideline, rubric, direction, the above, ignore this, "
     "disregard this, everything, this answer, my answer, one letter, the letter, verdict, winner, better one, judg, "
     "preferred, grader, grading, evaluat, assessor, rater, examiner, annotator, moderator, checker, a final answer, "
-    "each text below, reference answer, 'same, \"same, 回答, 回复, 响应, 答复, 指示, 指令, 说明, 提示, 标准, 规则, 参考答案, 注意, "
-    "你, 判定为"
+    "each text below, reference answer, 'same, \"same, 回答, 回复, 响应, 答复, 指示, 指令, 说明, 提示, 标准, 规则, "
+    "参考答案, 注意, 你, 判定为"
 ).split(", ")
 # Where the request itself is about judging, such sentences are what was asked for.
 _ABOUT_JUDGING = re.compile(
     r"\b(?:two|both|these|other|which|compare (?:the )?) ?responses?\b|\bresponse [ab]\b|\bprompt injection|\bjailbreak"
-    r"|\breference answer|\b(?:llm|ai|model)\W{1,3}(?:as\W{1,3}a\W{1,3})?(?:judge|grader|evaluator)|提示注入|参考答案|两个回答"
+    r"|\breference answer|\b(?:llm|ai|model)\W{1,3}(?:as\W{1,3}a\W{1,3})?(?:judge|grader|evaluator)"
+    r"|提示注入|参考答案|两个回答"
 )
-_SENTENCE = re.compile(r"[^\n]*?(?:[.!?]{1,9}[\"')\]*]{0,9}(?=\s|$)|[。!?]{1,9}[\"”’」』)]{0,9}|(?=\n|\Z))[ \t]*", re.MULTILINE)
+_SENTENCE = re.compile(
+    r"[^\n]*?(?:[.!?]{1,9}[\"')\]*]{0,9}(?=\s|$)|[。!?]{1,9}[\"”’」』)]{0,9}|(?=\n|\Z))[ \t]*", re.MULTILINE
+)
 _LATIN = str.maketrans(
     "аеорсухіјѕԁһӏвкмнтАЕОРСУХІЈЅВКМНТαορνυκΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsdhlbkmhtaeopcyxijsbkmhtaopvukabezhikmnoptyx"
 )
