@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import unicodedata
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hrlaif.judges.addressed import withhold
 from hrlaif.judges.ask import ask_fields, render
 from hrlaif.judges.compare import conversation
 from hrlaif.models.base import ChatModel
-from hrlaif.types import Outcome, Prompt, Response, Verification
+from hrlaif.types import Finish, Outcome, Prompt, Response, Verification
+from hrlaif.verifiers import verify
 
 _FRACTION = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
 # A whole number with its sign, thousands, decimals and denominator; a word; a letter of a script that writes no spaces.
@@ -33,18 +37,22 @@ async def check_answer(judge: ChatModel, prompt: Prompt, response: Response, *, 
     """The judge's reading of a final answer; UNREADABLE where the judge finds none or its reply has another shape.
 
     `found` must occur in the response, word for word and number for number, else the judge made it up: that is
-    UNREADABLE too.
+    UNREADABLE too, and so is a verdict that a rule contradicts.
     """
+    request = conversation(prompt)
+    text = withhold(response.text, request=request)
     question = render(
-        "answer",
-        trusted={"reference": _reference(prompt)},
-        untrusted={"request": conversation(prompt), "response": response.text},
+        "answer", trusted={"reference": _reference(prompt)}, untrusted={"request": request, "response": text}
     )
     fields, _, cost = await ask_fields(judge, question, AnswerCheck, purpose=purpose, max_tokens=128)
     found = fields.final_answer.strip() if fields else ""
-    if fields is None or fields.verdict == "none" or not found or not _occurs(found, response.text):
+    if fields is None or fields.verdict == "none" or not found or not _occurs(found, text):
         return Verification(response.id, Outcome.UNREADABLE, None, judge.name, cost=cost)
     outcome = Outcome.CORRECT if fields.verdict == "same" else Outcome.WRONG
+    # The judge reads; where a rule can compare what it read with the reference, the two must agree.
+    rule = await asyncio.to_thread(verify, prompt, replace(response, text=found, finish=Finish.STOP))
+    if {outcome, rule.outcome} == {Outcome.CORRECT, Outcome.WRONG}:
+        outcome = Outcome.UNREADABLE
     return Verification(response.id, outcome, found, judge.name, prompt.reference, cost)
 
 

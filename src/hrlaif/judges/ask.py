@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hrlaif.errors import CallError
+from hrlaif.judges.inert import inert
 from hrlaif.models.base import ChatModel, ChatReply, ChatRequest
 from hrlaif.types import Cost, Finish, Message
 
@@ -72,7 +73,7 @@ def render(
     begin alike up to the first response, which an endpoint with a prompt cache reads once. Square brackets, because
     small models begin to repeat marks of other shapes.
     """
-    shown = {key: visible(text) for key, text in untrusted.items()}
+    shown = {key: inert(visible(text)) for key, text in untrusted.items()}
     digest = hashlib.sha256("\0".join(sorted(shown.values())).encode()).digest()
     # Letters, because models split digits into one token each, and every mark is paid for six times a question.
     nonce = "".join(chr(ord("a") + byte % 26) for byte in digest[:8])

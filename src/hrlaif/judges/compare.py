@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from string import Template
 from typing import NamedTuple
 
 from hrlaif.config import STANDARD_PROMPT
+from hrlaif.judges.addressed import addressed, withhold
 from hrlaif.judges.ask import render, template
 from hrlaif.judges.panel import Judge, Panel, panel_of
 from hrlaif.judges.verdict import opinion, verdict_of
@@ -122,7 +124,9 @@ async def _ask_all(
     purpose: str,
     reference: str | None = None,
 ) -> Comparison:
-    first, second = pair
+    # A policy that is trained on these verdicts would otherwise learn to write to the judge.
+    request = conversation(prompt)
+    first, second = (replace(response, text=withhold(response.text, request=request)) for response in pair)
     calls = [
         _one_order(one, prompt, shown, purpose=purpose, reference=reference)
         for one in panel_of(judge).judges
@@ -159,6 +163,11 @@ def question(judge: Judge, prompt: Prompt, shown: Ordered, *, reference: str | N
     first, second = shown
     untrusted = {"request": conversation(prompt), "first": first.text, "second": second.text}
     return render(wording, trusted=trusted, untrusted=untrusted)
+
+
+def withheld_from_judge(prompt: Prompt, response: Response) -> list[str]:
+    """The sentences of a response that its judge is not shown, because they speak to the judge."""
+    return addressed(response.text, request=conversation(prompt))
 
 
 def conversation(prompt: Prompt) -> str:

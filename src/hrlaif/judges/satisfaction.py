@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from hrlaif.judges.addressed import withhold
 from hrlaif.judges.ask import ask_fields, choose, render, template
 from hrlaif.judges.compare import conversation
 from hrlaif.models.base import ChatModel
@@ -51,8 +52,9 @@ async def satisfied(
 
 
 def _question(prompt: Prompt, response: Response, *, form: str) -> str:
+    request = conversation(prompt)
     return render(
         "satisfaction",
         trusted={"form": template(form).template.strip()},
-        untrusted={"request": conversation(prompt), "response": response.text},
+        untrusted={"request": request, "response": withhold(response.text, request=request)},
     )

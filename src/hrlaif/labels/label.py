@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hrlaif.artifacts import Journal
 from hrlaif.config import Arm, LabelsSection
-from hrlaif.judges.compare import compare, compare_reasoning
+from hrlaif.judges.compare import compare, compare_reasoning, withheld_from_judge
 from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.labels import select
 from hrlaif.labels.budget import comparisons
@@ -188,7 +188,7 @@ async def _answer(panel: Panel, question: _Question, section: LabelsSection, *, 
         )
     else:
         comparison = await compare(panel, prompt, first, second, tie_margin=section.tie_margin, purpose=purpose)
-    evidence = replace(_evidence(question), judgements=comparison.judgements)
+    evidence = replace(_evidence(question), judgements=comparison.judgements, note=_note(question))
     return Label(*ids, comparison.p_first, comparison.verdict, question.basis, evidence)
 
 
@@ -196,3 +196,12 @@ def _evidence(question: _Question) -> Evidence:
     solved = question.verifications and question.prompt.reference is None
     note = "reference: the judge's own majority answer (self-consistency)" if solved else ""
     return Evidence(question.verifications, note=note)
+
+
+def _note(question: _Question) -> str:
+    """The evidence's note, with what the judge was not shown of the responses."""
+    notes = [_evidence(question).note]
+    for response in (question.first, question.second):
+        if withheld := withheld_from_judge(question.prompt, response):
+            notes.append(f"withheld from the judge in {response.id}: {' '.join(withheld)}")
+    return "; ".join(filter(None, notes))

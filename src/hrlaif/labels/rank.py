@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hrlaif.judges.compare import verdict_of
+from hrlaif.judges.verdict import verdict_of
 from hrlaif.labels.select import ResponsePair
 from hrlaif.metrics import bradley_terry, preferred
 from hrlaif.types import Basis, Evidence, Label, Verdict
