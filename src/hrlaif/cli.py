@@ -141,7 +141,7 @@ def estimate(
     judge_model: JudgeModel = "",
     as_json: Json = False,
 ) -> None:
-    """Show calls, tokens, price and time of a run by stage, before anything is paid."""
+    """Show what a run will ask, cost and take, by stage."""
     from hrlaif import config as configuration
     from hrlaif import estimate as estimating
 

@@ -131,6 +131,12 @@ def config(tmp_path: Path, server: ScriptedServer) -> Config:
     return write(tmp_path, server)
 
 
+@pytest.fixture
+def tiny(config: Config) -> Config:
+    """Few prompts, for what does not depend on how many there are."""
+    return config.model_copy(update={"prompts": config.prompts.model_copy(update={"train": 9, "evaluation": 4})})
+
+
 @pytest.fixture(scope="module")
 def before_and_after(tmp_path_factory: pytest.TempPathFactory, server: ScriptedServer) -> tuple[dict[str, Any], Config]:
     """The estimate of a run, and the run's configuration once it has asked all that it asks."""
@@ -212,9 +218,9 @@ def test_what_was_paid_for_is_not_paid_again(before_and_after: tuple[dict[str, A
             assert (row["calls"]["high"], row["usd"]["high"]) == (0, 0)
 
 
-def test_price_and_time_follow_from_tokens_prices_and_limits(config: Config) -> None:
-    slow = config.judge.model_copy(update={"requests_per_minute": 8, "in_flight": 4})
-    found = estimate(config.model_copy(update={"judge": slow}), assumed=Assumptions(), latency_s=60.0)
+def test_price_and_time_follow_from_tokens_prices_and_limits(tiny: Config) -> None:
+    slow = tiny.judge.model_copy(update={"requests_per_minute": 8, "in_flight": 4})
+    found = estimate(tiny.model_copy(update={"judge": slow}), assumed=Assumptions(), latency_s=60.0)
     (row,) = [row for row in found["stages"] if row["stage"] == "calibration"]
     tokens_in, tokens_out = row["prompt_tokens"]["expected"], row["completion_tokens"]["expected"]
     # A letter and the end of the turn for each of 16 calls.
@@ -223,23 +229,23 @@ def test_price_and_time_follow_from_tokens_prices_and_limits(config: Config) -> 
     # 16 calls of 60 s, 4 at once, take 240 s; at 8 a minute they would take 120 s.
     assert row["seconds"]["expected"] == 240.0
     (row,) = [row for row in found["stages"] if row["stage"] == "labels (rlaif)"]
-    # 108 calls: 1620 s by latency.
-    assert row["seconds"]["expected"] == 1620.0
+    # 9 prompts, 36 calls: 540 s by latency, more than 270 s by the pace.
+    assert row["seconds"]["expected"] == 540.0
 
 
-def test_a_budget_that_will_not_do_is_named(before_and_after: tuple[dict[str, Any], Config], config: Config) -> None:
-    found, _ = before_and_after
+def test_a_budget_that_will_not_do_is_named(tiny: Config) -> None:
+    found = estimate(tiny, assumed=Assumptions())
     assert not found["over_budget"]
-    small = config.judge.model_copy(update={"budget_usd": found["total"]["usd"]["expected"] / 2})
-    found = estimate(config.model_copy(update={"judge": small}), assumed=Assumptions())
+    small = tiny.judge.model_copy(update={"budget_usd": found["total"]["usd"]["expected"] / 2})
+    found = estimate(tiny.model_copy(update={"judge": small}), assumed=Assumptions())
     assert found["over_budget"]
     assert any(re.match(r"Paid and expected costs EXCEED judge\.budget_usd = ", line) for line in remarks(found))
     assert [row[0] for row in table(found)][-1] == "total"
 
 
-def test_without_prices_nothing_is_said_to_be_free(config: Config) -> None:
+def test_without_prices_nothing_is_said_to_be_free(tiny: Config) -> None:
     prices = {"usd_per_million_prompt_tokens": 0.0, "usd_per_million_completion_tokens": 0.0, "budget_usd": 0.0}
-    free = config.model_copy(update={"judge": config.judge.model_copy(update=prices)})
+    free = tiny.model_copy(update={"judge": tiny.judge.model_copy(update=prices)})
     found = estimate(free, assumed=Assumptions())
     assert not found["priced"]
     assert any(line.startswith("No prices are configured") for line in remarks(found))
@@ -255,12 +261,14 @@ def test_some_prompts_stand_for_many_and_the_exact_counts_stay_exact(config: Con
     found = estimate(large, assumed=Assumptions())
     assert (found["prompts"], found["sampled_prompts"]) == (1503, 103)
     assert calls(found, "labels (rlaif)")["expected"] == 1500 * 2 * 2
+    # On open prompts both arms ask the same.
+    assert sum(row["calls"]["high"] for row in found["stages"] if row["stage"] == "labels (hrlaif)") == 0
     assert calls(found, "responses", "policy")["expected"] == 1500 * 3
     assert calls(found, "calibration")["expected"] == 16
 
 
-def test_assumptions_move_what_is_expected_and_not_the_bounds(config: Config) -> None:
-    none, all_right = (estimate(config, assumed=Assumptions(right=share, unreadable=0)) for share in (0.0, 1.0))
+def test_assumptions_move_what_is_expected_and_not_the_bounds(tiny: Config) -> None:
+    none, all_right = (estimate(tiny, assumed=Assumptions(right=share, unreadable=0)) for share in (0.0, 1.0))
     # No right answer, no pair; every answer right, all pairs are compared on their reasoning.
     assert calls(none, "labels (hrlaif)")["expected"] < calls(all_right, "labels (hrlaif)")["expected"]
     assert calls(none, "labels (hrlaif)")["high"] == calls(all_right, "labels (hrlaif)")["high"]

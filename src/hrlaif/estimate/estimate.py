@@ -100,7 +100,7 @@ def _samples(prompts: Sequence[Prompt]) -> list[Sample]:
     for prompt in prompts:
         is_attack = prompt.task in _ATTACKING and prompt.split is Split.TRAIN
         kinds["attack" if is_attack else (prompt.split, prompt.task, prompt.reference is None)].append(prompt)
-    samples = []
+    samples: list[Sample] = []
     for kind in kinds.values():
         some = kind[:: -(-len(kind) // MOST_OF_A_KIND)]
         samples.append((some, len(kind) / len(some)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import random
 import re
+import string
 from collections.abc import Callable, Iterable
 from importlib import resources
 
@@ -26,7 +28,7 @@ TOKENS_OF_OWN_WORD = 2
 _ANY_ANSWER = {Task.MATH: "7", Task.CHOICE: "A", Task.SHORT: "yes"}
 _QUOTED = re.compile(r"\[([a-z]{8})\]\n(.*?)\n\[/\1\]", re.DOTALL)
 _NUMBER = re.compile(
-    "[0-9=二三四五六七八九十百]|\\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|dozen)", re.I
+    "[0-9=一二两三四五六七八九十百零]|\\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|dozen)", re.I
 )
 _HAN = re.compile("[\u3400-\u9fff]")
 
@@ -89,7 +91,7 @@ class Imagination:
         asked, shown = (texts[0], texts[-1]) if texts else (question, question)
         kind = kind_of(question)
         if kind in ("critique", "rewrite"):
-            opening = REWRITTEN if kind == "rewrite" else ""
+            opening = f"{REWRITTEN}{asked[:60]} " if kind == "rewrite" else ""
             most_tokens = max(1, int(self._assumed.length * request.max_tokens) - self._tokens(opening))
             return opening + self._prose(asked, most_tokens, kind, request.seed, shown), Finish.STOP
         if kind == "answer":
@@ -128,31 +130,25 @@ class Imagination:
         return self._prose(question, most_tokens, "solve", request.seed) + ending
 
     def _prose(self, question: str, tokens: int, *who: object) -> str:
-        """About so many tokens of running text in the question's language, another one for everybody who says it."""
-        source, per_character = _shipped_prose(self._tokens, is_chinese=bool(_HAN.search(question)))
-        start = int(chance("prose", question, *who) * len(source))
-        length = max(1, int((tokens - TOKENS_OF_OWN_WORD) / per_character))
-        text = source[start : start + length]
-        while len(text) < length:
-            text += source[: length - len(text)]
-        # A word of one's own, since two may start at the same place.
-        digest = hashlib.sha256("\0".join(map(str, (question, *who))).encode("utf-8", "replace")).digest()
-        return "".join(chr(ord("a") + byte % 26) for byte in digest[:6]) + " " + text.strip()
+        """About so many tokens in the question's language, another text for everybody who says it."""
+        is_chinese = bool(_HAN.search(question))
+        words, tokens_per_word = _shipped_words(self._tokens, is_chinese=is_chinese)
+        draw = random.Random("\0".join(map(str, (question, *who))))
+        # A word of one's own first, since short texts could be the same by chance.
+        own = "".join(draw.choices(string.ascii_lowercase, k=6))
+        said = draw.choices(words, k=max(0, round((tokens - TOKENS_OF_OWN_WORD) / tokens_per_word)))
+        return f"{own} {('' if is_chinese else ' ').join(said)}"
 
 
 @functools.cache
-def _shipped_prose(tokens: Callable[[str], int], *, is_chinese: bool) -> tuple[str, float]:
-    """The longer answers of the shipped labelled pairs as one text, and its tokens per character.
+def _shipped_words(tokens: Callable[[str], int], *, is_chinese: bool) -> tuple[list[str], float]:
+    """The words (or Chinese characters) of the shipped labelled pairs, as often as they occur, and tokens per word.
 
-    None that holds a number: a rule could take it for a final answer.
+    None that is a number: a rule could take it for a final answer.
     """
-    texts = [
-        max(pair.response_a, pair.response_b, key=len)
-        for pair in calibration_pairs()
-        if (pair.lang == "zh") == is_chinese and not _NUMBER.search(pair.response_a + pair.response_b)
-    ]
-    text = " ".join(texts)
-    return text, tokens(text) / len(text)
+    text = " ".join(pair.response_a for pair in calibration_pairs() if (pair.lang == "zh") == is_chinese)
+    words = [word for word in (list("".join(text.split())) if is_chinese else text.split()) if not _NUMBER.search(word)]
+    return words, tokens(("" if is_chinese else " ").join(words)) / len(words)
 
 
 def _final_answer(prompt: Prompt, outcome: str) -> str:

@@ -77,7 +77,7 @@ class _Rehearsal(Run):
         self._parts, self._model = parts, model
 
     @property
-    def judge(self) -> ChatModel:  # type: ignore[override]
+    def judge(self) -> ChatModel:
         return self._model(self._parts.judge, True)
 
     @property

@@ -162,7 +162,7 @@ def remarks(found: Row) -> list[str]:
         if row["part"]
     }
     lines = [
-        f"{found['prompts']} prompts{some}. Expected [least, most]; what policy and judge will say is assumed: {assumed}.",
+        f"{found['prompts']} prompts{some}. Expected [least, most]; policy and judge are assumed to be: {assumed}.",
         *(f"{part}: {how}." for part, how in asked.items()),
         f"Tokens: {found['tokenizer']}. The time of local sampling and training comes on top.",
     ]
