@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_names_every_command_without_cutting_its_line() -> None:
     shown = Outcome("--help")
     assert shown.code == 0
-    for name in ("init", "run", *STAGE_COMMANDS, "compare", "calibrate"):
+    for name in ("init", "estimate", "run", *STAGE_COMMANDS, "compare", "calibrate"):
         assert re.search(rf"^  {name} +\S", shown.out, re.MULTILINE)
     assert "..." not in shown.out.split("Commands:")[1]
 
@@ -339,6 +339,48 @@ def test_without_json_the_numbers_are_a_table(tmp_path: Path) -> None:
         shown = Outcome("calibrate", "judge", pair_file(tmp_path), "--out", tmp_path / "labels.jsonl", *endpoint)
     assert shown.code == 0
     assert re.search(r"^agreement +0\.500 *$", shown.out, re.MULTILINE)
+
+
+# --- estimates ---
+
+
+def test_an_estimate_is_one_json_object_asks_nobody_and_writes_nothing(tmp_path: Path) -> None:
+    with ScriptedServer(lambda body: "A") as server:
+        shown = Outcome("estimate", write(tmp_path), "--judge-url", server.url, "--judge-model", "m", "--json")
+        assert server.calls == 0
+    assert shown.code == 0
+    found = json.loads(shown.out)
+    # The names that others read.
+    assert set(found) == {
+        *("stages", "total", "paid", "priced", "budget_usd", "over_budget"),
+        *("prompts", "sampled_prompts", "tokenizer", "assumptions"),
+    }
+    figures = {"calls", "prompt_tokens", "completion_tokens", "usd", "seconds"}
+    assert set(found["stages"][0]) == {"stage", "part", "model", "state", "paid_calls", "latency_s", *figures}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.jsonl", "small.toml"]
+
+
+def test_an_estimate_imports_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom hrlaif.cli import app\n"
+        f"app(['estimate', {str(write(tmp_path))!r}], standalone_mode=False)\n"
+        "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (["--assume", "right=2"], "--assume: right: Input should be less than or equal to 1"),
+        (["--tokenizer", "gone"], "--tokenizer: gone/tokenizer.json is not there"),
+        (["--set", "judge.budget=1"], "judge.budget: unknown key; did you mean 'budget_usd'?"),
+    ],
+)
+def test_what_cannot_be_estimated_is_one_message_and_2(tmp_path: Path, option: list[str], expected: str) -> None:
+    shown = Outcome("estimate", write(tmp_path), *option)
+    assert shown.code == 2
+    assert expected in shown.message
 
 
 # --- interruption ---

@@ -123,6 +123,40 @@ def run(
         _show_results(opened, as_json=as_json)
 
 
+@app.command()
+@_reported
+def estimate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration file (TOML).", show_default=False)],
+    settings: Set = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=SHARE", help="What policy and judge do, e.g. right=0.8; repeatable."),
+    ] = None,
+    latency_s: Annotated[
+        float | None, typer.Option(min=0, help="Seconds per call (default: as recorded in the run folder, else 1).")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Count tokens with the tokenizer.json in this folder.")
+    ] = None,
+    judge_url: JudgeUrl = "",
+    judge_model: JudgeModel = "",
+    as_json: Json = False,
+) -> None:
+    """Show what a run will ask, cost and take, by stage."""
+    from hrlaif import config as configuration
+    from hrlaif import estimate as estimating
+
+    loaded = _with_judge(configuration.load(config, settings or []), judge_url, judge_model)
+    assumed = estimating.parse_assumptions(assume or [])
+    found = estimating.estimate(loaded, assumed=assumed, latency_s=latency_s, tokenizer=tokenizer)
+    if as_json:
+        print(json.dumps(found))
+        return
+    _print_table(estimating.table(found))
+    for line in estimating.remarks(found):
+        print(line)
+
+
 def _execute(run: Run, steps: list[Step]) -> None:
     from hrlaif.plan import execute
 
@@ -154,7 +188,7 @@ def _print_table(rows: list[list[str]]) -> None:
         shown.add_row(*row)
     console = Console()
     # A table that is piped into a file has no terminal whose width it must fit.
-    console.print(shown, width=None if console.is_terminal else 200)
+    (console if console.is_terminal else Console(width=200)).print(shown)
 
 
 MOST_COLUMNS = 8

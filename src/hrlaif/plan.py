@@ -120,6 +120,19 @@ def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> 
         tell(f"{step.title}: {counted}{seconds:.0f} s")
 
 
+def finished(config: Config, steps: Iterable[Step]) -> list[Step]:
+    """The steps that `execute` would find up to date."""
+    done: list[Step] = []
+    for step in steps:
+        made = {one.path for one in done}
+        if artifacts.read_manifest(step.path) is None or not made.issuperset(step.inputs):
+            continue
+        step = _with_fingerprint(config, step)
+        if artifacts.is_current(step.path, step.fingerprint):
+            done.append(step)
+    return done
+
+
 def _with_fingerprint(config: Config, step: Step) -> Step:
     inputs = [[path.name, _identity(path)] for path in step.inputs]
     settings = _semantic(step.stage.settings(config))

@@ -78,8 +78,8 @@ def test_a_model_name_that_no_utf8_can_hold_is_made_writable() -> None:
 def test_tokens_are_guessed_from_sizes_where_the_endpoint_does_not_count() -> None:
     body = completion("12345678")
     del body["usage"]
-    # 40 bytes sent: 40 / 4 + 1; 8 bytes received: 8 / 4 + 1
-    assert parsed(body).cost == Cost(1, 11, 3, pytest.approx(11 * 2e-6 + 3 * 10e-6))
+    # 40 letters sent: 40 * 0.213 + 1; 8 digits received: 8 * 1.46 + 1
+    assert parsed(body).cost == Cost(1, 9, 12, pytest.approx(9 * 2e-6 + 12 * 10e-6))
 
 
 def test_alternatives_keep_the_sampled_token_and_drop_what_is_no_number() -> None:
@@ -187,3 +187,18 @@ def test_an_error_text_is_short_and_on_one_line() -> None:
 def test_text_that_no_utf8_can_hold_is_still_sent() -> None:
     body = wire.encode(wire.fields(ChatRequest((Message("user", "a\ud800b"),), 4)))
     assert json.loads(body)["messages"][0]["content"] == "a?b"
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        # Letters of 0.213, digits of 1.46, signs of 0.82, characters of 3 bytes of 0.223 each, blanks of 0.
+        ("Hello", 1 + 1),
+        ("1234", 5 + 1),
+        ("{}.", 2 + 1),
+        ("今天下雨", 2 + 1),
+        ("a b", 0 + 1),
+    ],
+)
+def test_tokens_are_guessed_by_the_kind_of_character(text: str, tokens: int) -> None:
+    assert wire.estimated_tokens(text.encode()) == tokens

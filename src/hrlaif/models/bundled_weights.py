@@ -10,12 +10,12 @@ from pathlib import Path
 import transformers
 
 from hrlaif.artifacts import writing_to
-from hrlaif.models.bundled import GGUF_SHA256, NAME, cache_folder, gguf_path
+from hrlaif.models.bundled import gguf_path, weights_folder
 
 
 def folder() -> Path:
     """The folder with safetensors and tokenizer (540 MB); converting takes about 20 s, once."""
-    target = cache_folder() / f"{NAME}-{GGUF_SHA256[:8]}"
+    target = weights_folder()
     if (target / "config.json").exists():
         return target
     gguf = gguf_path()

@@ -8,16 +8,24 @@ import functools
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from hrlaif.errors import CallError
-from hrlaif.models.base import ChatRequest, Decoding, SampleRequest
+from hrlaif.models.base import ChatModel, ChatRequest, Decoding, SampleRequest
 from hrlaif.models.endpoints import log
 from hrlaif.models.flow import ordered
-from hrlaif.models.http import HttpModel
 from hrlaif.types import Finish, Response
 
 WINDOWS = 4
 _Results = queue.Queue[Response | Exception | None]
+
+
+class BoundedModel(ChatModel, Protocol):
+    """A chat model that says how many calls it takes at once."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls at once, at most."""
 
 
 class HttpSampler:
@@ -26,7 +34,7 @@ class HttpSampler:
     The ledger knows the policy by its model name: serve other weights under another name.
     """
 
-    def __init__(self, model: HttpModel, *, purpose: str = "responses") -> None:
+    def __init__(self, model: BoundedModel, *, purpose: str = "responses") -> None:
         self._model = model
         self._purpose = purpose
         self.name = model.name

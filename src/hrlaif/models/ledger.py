@@ -58,19 +58,25 @@ class _Entry:
 class Ledger:
     """Replies by the key of their request, with what they cost. Several processes may use the same file at once.
 
+    With `read_only` the file has to be there, and neither it nor its folder is changed.
+
     Raises (from every method):
         DataError: The file is damaged or no ledger, the disk is full or read-only; the message says what to do.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = Path(path)
+        self._read_only = read_only
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
         with self._explained():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = self._connect()
-            self._create()
+            self._check_format()
+            if not read_only:
+                self._create()
         self._paid_usd = self.totals().usd
 
     @property
@@ -112,6 +118,12 @@ class Ledger:
             rows = self._db.execute("SELECT * FROM accounts ORDER BY purpose").fetchall()
         return {purpose: Cost(*cost) for purpose, *cost in rows}
 
+    def seconds_by_purpose(self) -> dict[str, tuple[int, float]]:
+        """How many calls there were for each purpose, and how many seconds they took together."""
+        with self._explained(), self._lock:
+            rows = self._db.execute("SELECT purpose, count(*), sum(seconds) FROM calls GROUP BY purpose").fetchall()
+        return {purpose: (calls, seconds) for purpose, calls, seconds in rows}
+
     def close(self) -> None:
         """Commit what is left and close the file."""
         if self._writer is not None:
@@ -130,13 +142,23 @@ class Ledger:
         self.close()
 
     def _connect(self) -> sqlite3.Connection:
+        source: Path | str = self.path
+        if self._read_only:
+            # Reading a WAL file makes files beside it, unless it is said that nobody writes.
+            is_open = self.path.with_name(self.path.name + "-wal").exists()
+            source = f"{self.path.resolve().as_uri()}?mode=ro" + ("" if is_open else "&immutable=1")
         db = sqlite3.connect(
-            self.path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=16
+            source,
+            timeout=_LOCK_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=16,
+            uri=self._read_only,
         )
         db.execute("PRAGMA synchronous = NORMAL")
         return db
 
-    def _create(self) -> None:
+    def _check_format(self) -> None:
         (found,) = self._db.execute("PRAGMA user_version").fetchone()
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if found != FORMAT and (found or tables):
@@ -144,6 +166,8 @@ class Ledger:
                 f"{self.path}: a SQLite file, but not a ledger of this version (format {found}, expected {FORMAT}). "
                 "Move it away or choose another run folder."
             )
+
+    def _create(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
 
