@@ -39,6 +39,7 @@ _CHOICE = re.compile(
 )
 # What may stand around the letter within its token; "Ġ" is the space as some tokenizers write it.
 _AROUND = re.compile(r"^Ġ|[^\w<]|_")
+_AS_LETTERS = bytes(ord("a") + byte % 26 for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def render(name: str, *, trusted: Mapping[str, str] | None = None, untrusted: Ma
     shown = {key: visible(text) for key, text in untrusted.items()}
     digest = hashlib.sha256("\0".join(sorted(shown.values())).encode()).digest()
     # Letters, because models split digits into one token each, and every mark is paid for six times a question.
-    nonce = "".join(chr(ord("a") + byte % 26) for byte in digest[:8])
+    nonce = digest[:8].translate(_AS_LETTERS).decode()
     quoted = {key: f"[{nonce}]\n{text}\n[/{nonce}]" for key, text in shown.items()}
     return template(name).substitute({**(trusted or {}), **quoted})
 
@@ -97,7 +98,7 @@ def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str
     if chosen is None or (letter := chosen.group(1).upper()) not in options:
         return None
     for alternatives in reply.top_logprobs:
-        best = _letter(max(alternatives, key=lambda token: alternatives[token], default=""))
+        best = _letter(max(alternatives, key=alternatives.__getitem__, default=""))
         if not best:
             continue
         mass = dict.fromkeys(options, 0.0)
@@ -111,6 +112,7 @@ def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str
     return {option: float(option == letter) for option in options}
 
 
+@functools.lru_cache(maxsize=4096)  # the same few tokens come up in every reply
 def _letter(token: str) -> str:
     return _AROUND.sub("", token).upper()
 

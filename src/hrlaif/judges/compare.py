@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import NamedTuple
 
 from hrlaif.judges.ask import choose, render
 from hrlaif.models.base import ChatModel
+from hrlaif.models.flow import together
 from hrlaif.types import Judgement, Prompt, Response, Verdict
 
 OPTIONS = ("A", "B")
@@ -68,7 +68,7 @@ async def _both_orders(
     reference: str | None = None,
 ) -> Comparison:
     first, second = pair
-    forward, backward = await asyncio.gather(
+    forward, backward = await together(
         _one_order(judge, prompt, first, second, purpose=purpose, reference=reference),
         _one_order(judge, prompt, second, first, purpose=purpose, reference=reference),
     )

@@ -14,9 +14,9 @@ from hrlaif.config import Arm, LabelsSection
 from hrlaif.judges.compare import compare, compare_reasoning
 from hrlaif.labels import select
 from hrlaif.models.base import ChatModel
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import ordered, together
 from hrlaif.progress import Progress
-from hrlaif.types import Basis, Evidence, Label, Outcome, Prompt, Response, Task, Verdict, Verification
+from hrlaif.types import Basis, Evidence, Judgement, Label, Outcome, Prompt, Response, Task, Verdict, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def label(
     async def work(group: Group) -> list[Label]:
         questions = plan(group, section.pairs_per_prompt, seed=seed)
         answers = (_answer(judge, question, section, purpose=purpose) for question in questions)
-        return list(await asyncio.gather(*answers))
+        return await together(*answers) if questions else []
 
     async def run(journal: Journal) -> None:
         with Progress(f"labelling ({arm})", total, done=journal.items) as progress:
@@ -116,14 +116,14 @@ async def _answer(judge: ChatModel, question: _Question, section: LabelsSection,
         )
     else:
         comparison = await compare(judge, prompt, first, second, tie_margin=section.tie_margin, purpose=purpose)
-    evidence = replace(_evidence(question), judgements=comparison.judgements)
+    evidence = _evidence(question, comparison.judgements)
     return Label(*ids, comparison.p_first, comparison.verdict, question.basis, evidence)
 
 
-def _evidence(question: _Question) -> Evidence:
+def _evidence(question: _Question, judgements: tuple[Judgement, ...] = ()) -> Evidence:
     solved = question.verifications and question.prompt.reference is None
     note = "reference: the judge's own majority answer (self-consistency)" if solved else ""
-    return Evidence(question.verifications, note=note)
+    return Evidence(question.verifications, judgements, note)
 
 
 def left_out(groups: Iterable[Group], labels: Iterable[Label], *, arm: Arm) -> dict[str, int]:
