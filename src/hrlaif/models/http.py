@@ -233,7 +233,7 @@ class HttpModel:
 
     async def _post(self, endpoint: Endpoint, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            post = endpoint.session.post(endpoint.url, data=aiohttp.BytesPayload(body), allow_redirects=False, proxy=endpoint.proxy)
+            post = endpoint.session.post(endpoint.url, data=body, allow_redirects=False, proxy=endpoint.proxy)
             async with post as response:
                 raw = await response.read()
                 return response.status, response.headers, endpoint.key.hide_in(raw)
