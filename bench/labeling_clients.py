@@ -30,7 +30,12 @@ from hrlaif.types import Cost, Finish, Message, Prompt, Response, Task
 MODEL = "mock-judge"
 TIMEOUT_S = 10.0
 SECTION = LabelsSection(pairs_per_prompt=1)
-WORDS = ("the", "answer", "follows", "from", "what", "was", "asked", "and", "what", "is", "known", "so", "far")
+_WORDS = ("the", "answer", "follows", "from", "what", "was", "asked", "and", "what", "is", "known", "so", "far")
+# Made once: what is measured is the stage, not the making of its inputs.
+TEXTS = tuple(
+    tuple(" ".join(_WORDS[(start + shift) % len(_WORDS)] for shift in range(50 + extra)) for extra in (0, 7))
+    for start in range(len(_WORDS))
+)
 STUB_LOGPROBS = ({"A": -0.3, "B": -1.4},)
 
 
@@ -38,10 +43,9 @@ def groups(count: int) -> Iterator[Group]:
     """Prompts with two responses each, made on the fly; a judge prompt of about 300 tokens."""
     for number in range(count):
         prompt = Prompt(f"p{number}", (Message("user", f"Question {number}: what follows?"),), "open", Task.OPEN)
-        texts = (" ".join(WORDS[(number + shift) % len(WORDS)] for shift in range(50 + extra)) for extra in (0, 7))
         responses = tuple(
             Response(f"{prompt.id}/{name}", prompt.id, f"{name}. {text}", "policy", 0, Finish.STOP)
-            for name, text in zip("ab", texts, strict=True)
+            for name, text in zip("ab", TEXTS[number % len(TEXTS)], strict=True)
         )
         yield Group(prompt, responses, {})
 

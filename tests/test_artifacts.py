@@ -76,6 +76,19 @@ def test_a_torn_last_line_is_cut_off_and_made_again(tmp_path: Path) -> None:
     assert [found.id for found in read_records(path, Response)] == ["p/0", "p/1", "r/0"]
 
 
+def test_records_of_one_item_are_told_apart_whatever_they_say(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    texts = ["a,\tb", "},\t{", '"],\n["', "cut \ud83d,\t"]
+    with Journal(path, fingerprint="f") as journal:
+        journal.append([response(f"p/{number}", text) for number, text in enumerate(texts)])
+        journal.append([])
+        journal.append([response("q/0", "\t")])
+        assert [len(item) for item in journal.done(Response)] == [4, 0, 1]
+        assert journal.finish() == 5
+    found = [record.text for record in read_records(path, Response)]
+    assert found == [*texts[:3], "cut ?,\t", "\t"]
+
+
 @pytest.mark.parametrize("damage", [b"\0" * 20 + b"\n", b"\0" * 20 + b"]\n", b"[" + b"\0" * 20 + b"\n"])
 def test_what_follows_a_damaged_line_is_made_again_too(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "out.jsonl"
@@ -97,6 +110,14 @@ def test_a_journal_made_from_other_inputs_is_discarded(tmp_path: Path) -> None:
         journal.append([response("p/1")])
         journal.finish()
     assert [found.id for found in read_records(path, Response)] == ["p/1"]
+
+
+def test_a_journal_of_another_format_is_discarded(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    (tmp_path / "out.jsonl.partial").write_bytes(b'[{"id":1},{"id":2}]\n')
+    (tmp_path / "out.jsonl.partial.fingerprint").write_text("f")
+    with Journal(path, fingerprint="f") as journal:
+        assert journal.items == 0
 
 
 def test_an_unfinished_journal_leaves_the_finished_file_and_its_manifest_alone(tmp_path: Path) -> None:

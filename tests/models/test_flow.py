@@ -1,9 +1,10 @@
 import asyncio
+import gc
 from collections.abc import Iterator
 
 import pytest
 
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import COLLECT_EVERY, ordered, together
 
 
 def collect(count: int, window: int, *, delay: dict[int, int] | None = None) -> tuple[list[int], int]:
@@ -107,3 +108,63 @@ def test_a_caller_that_stops_early_leaves_nothing_running() -> None:
 
     assert asyncio.run(run()) == 0
     assert cancelled == [1, 2]
+
+
+def test_garbage_is_collected_seldom_while_any_flow_is_under_way_and_as_before_afterwards() -> None:
+    async def threshold(item: int) -> int:
+        return gc.get_threshold()[0]
+
+    async def run() -> list[int]:
+        outer = ordered(range(3), threshold, window=1)
+        seen = [await anext(outer)]
+        seen += [within async for within in ordered(range(2), threshold, window=1)]
+        seen.append(await anext(outer))
+        await outer.aclose()
+        return seen
+
+    before = gc.get_threshold()
+    assert before[0] < COLLECT_EVERY
+    assert asyncio.run(run()) == [COLLECT_EVERY] * 4
+    assert gc.get_threshold() == before
+
+
+def test_works_together_run_at_once_and_answer_in_their_order() -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def work(mine: asyncio.Event, other: asyncio.Event, name: str) -> str:
+        mine.set()
+        await other.wait()
+        return name
+
+    async def run() -> list[str]:
+        return await together(work(first, second, "a"), work(second, first, "b"))
+
+    assert asyncio.run(run()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("fails", [0, 1, 2])
+def test_when_one_work_fails_or_its_caller_leaves_the_others_end(fails: int) -> None:
+    ended: list[int] = []
+
+    async def work(number: int) -> None:
+        try:
+            if number > 0 or fails == 2:
+                await asyncio.sleep(0 if number == 1 == fails else 3600)
+            if number == fails:
+                raise LookupError(number)
+        finally:
+            ended.append(number)
+
+    async def run() -> int:
+        running = asyncio.ensure_future(together(work(0), work(1), work(2)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if fails == 2:
+            running.cancel()
+        with pytest.raises(asyncio.CancelledError if fails == 2 else LookupError):
+            await running
+        return len(asyncio.all_tasks()) - 1
+
+    assert asyncio.run(run()) == 0
+    # A task that never began has nothing to end: with the first work failing at once, the others had not begun.
+    assert sorted(ended) == ([0] if fails == 0 else [0, 1, 2])

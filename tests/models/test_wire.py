@@ -45,6 +45,14 @@ def test_every_option_reaches_the_body() -> None:
     assert list(body["response_format"]["json_schema"]["schema"]["properties"]) == ["b", "a"]
 
 
+def test_a_request_is_always_the_same_bytes() -> None:
+    # The ledger knows a paid call by them: were they written otherwise, every call would be paid again.
+    request = ChatRequest((Message("user", 'Ä "\t/é\x7f\u2028'),), 4, temperature=0.7, top_p=0.95, seed=2**40)
+    assert wire.call_key("m", wire.encode(wire.fields(request))).hex() == (
+        "9fe2292ec51f1807dd56f8af73ce631b9674d8171d5d119dc0be88f8bef26e75"
+    )
+
+
 def test_the_key_of_a_call_ignores_its_purpose_and_nothing_else() -> None:
     def key(model: str = "m", **changes: object) -> bytes:
         options: dict[str, object] = {"messages": QUESTION, "max_tokens": 4, **changes}

@@ -7,6 +7,7 @@ trace, so that the response is judged exactly as if it had never been written.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -127,6 +128,7 @@ def _about_judging(request: str) -> bool:
     return bool(_ABOUT_JUDGING.search(folded) or _ADDRESS.search(folded))
 
 
+@functools.lru_cache(maxsize=1024)  # asked for once by the comparison and once by the label's evidence
 def _spans(text: str) -> list[tuple[int, int]]:
     """Start and end of each sentence that holds a match; neighbours are joined, and a line that goes goes whole."""
     folded, source = _folded(text)

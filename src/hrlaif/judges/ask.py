@@ -45,6 +45,7 @@ _AROUND = re.compile(r"^Ġ|[^\w<]|_")
 _THOUGHTS = re.compile(r"(?:\s*<think>.*?</think>)*", re.DOTALL)
 _CLOSED = "</think>"
 _OBJECT = re.compile(r"\s*(?:\{|```)")
+_AS_LETTERS = bytes(ord("a") + byte % 26 for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def render(
     shown = {key: inert(visible(text)) for key, text in untrusted.items()}
     digest = hashlib.sha256("\0".join(sorted(shown.values())).encode()).digest()
     # Letters, because models split digits into one token each, and every mark is paid for six times a question.
-    nonce = "".join(chr(ord("a") + byte % 26) for byte in digest[:8])
+    nonce = digest[:8].translate(_AS_LETTERS).decode()
     quoted = {key: f"[{nonce}]\n{text}\n[/{nonce}]" for key, text in shown.items()}
     chosen = template(form) if isinstance(form, str) else form
     return chosen.substitute({**(trusted or {}), **quoted})
@@ -132,7 +133,7 @@ def letter_probabilities(reply: ChatReply, options: tuple[str, ...]) -> dict[str
     if chosen is None or (letter := chosen.group(1).upper()) not in options:
         return None
     for alternatives in _positions_after_thoughts(reply.top_logprobs):
-        best = _letter(max(alternatives, key=lambda token: alternatives[token], default=""))
+        best = _letter(max(alternatives, key=alternatives.__getitem__, default=""))
         if not best:
             continue
         mass = option_mass(alternatives, options)
@@ -176,6 +177,7 @@ def option_mass(alternatives: Mapping[str, float], options: Sequence[str]) -> di
     return mass
 
 
+@functools.lru_cache(maxsize=4096)  # the same few tokens come up in every reply
 def _letter(token: str) -> str:
     return _AROUND.sub("", token).upper()
 

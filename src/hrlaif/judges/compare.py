@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from hrlaif.judges.ask import render, template
 from hrlaif.judges.panel import Judge, Panel, panel_of
 from hrlaif.judges.verdict import opinion, verdict_of
 from hrlaif.models.base import ChatModel
+from hrlaif.models.flow import together
 from hrlaif.types import Judgement, Label, Prompt, Response, Verdict
 
 Ordered = tuple[Response, Response]
@@ -132,7 +132,7 @@ async def _ask_all(
         for one in panel_of(judge).judges
         for shown in ((first, second), (second, first))
     ]
-    made = await asyncio.gather(*calls)
+    made = await together(*calls)
     given = [Vote(forward, backward) for forward, backward in zip(made[::2], made[1::2], strict=True)]
     return combine(given, tie_margin=tie_margin)
 

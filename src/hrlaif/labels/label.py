@@ -18,7 +18,7 @@ from hrlaif.labels.budget import comparisons
 from hrlaif.labels.rank import ranked
 from hrlaif.labels.select import ResponsePair
 from hrlaif.models.base import ChatModel
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import ordered, together
 from hrlaif.progress import Progress
 from hrlaif.types import Basis, Evidence, Label, Outcome, Prompt, Response, Task, Verdict, Verification
 
@@ -90,7 +90,7 @@ def label(
 
     async def work(plan: _Plan) -> list[Label]:
         answers = (_answer(panel, question, section, purpose=purpose) for question in plan.questions)
-        labels = list(await asyncio.gather(*answers))
+        labels = await together(*answers) if plan.questions else []
         if section.ranking and plan.is_judged:
             return ranked(labels, plan.unasked, tie_margin=section.tie_margin)
         return labels
@@ -179,7 +179,7 @@ async def _answer(panel: Panel, question: _Question, section: LabelsSection, *, 
         first_is_right = question.verifications[0].outcome is Outcome.CORRECT
         p_first = section.verifier_probability if first_is_right else 1 - section.verifier_probability
         verdict = Verdict.FIRST if first_is_right else Verdict.SECOND
-        return Label(*ids, p_first, verdict, question.basis, _evidence(question))
+        return Label(*ids, p_first, verdict, question.basis, Evidence(question.verifications, note=_note(question)))
     if question.basis is Basis.REASONING:
         # The reference that the answers were checked against: the prompt's own, or the judge's majority.
         checked = replace(prompt, reference=question.verifications[0].reference)
@@ -188,20 +188,16 @@ async def _answer(panel: Panel, question: _Question, section: LabelsSection, *, 
         )
     else:
         comparison = await compare(panel, prompt, first, second, tie_margin=section.tie_margin, purpose=purpose)
-    evidence = replace(_evidence(question), judgements=comparison.judgements, note=_note(question))
+    evidence = Evidence(question.verifications, comparison.judgements, _note(question))
     return Label(*ids, comparison.p_first, comparison.verdict, question.basis, evidence)
 
 
-def _evidence(question: _Question) -> Evidence:
-    solved = question.verifications and question.prompt.reference is None
-    note = "reference: the judge's own majority answer (self-consistency)" if solved else ""
-    return Evidence(question.verifications, note=note)
-
-
 def _note(question: _Question) -> str:
-    """The evidence's note, with what the judge was not shown of the responses."""
-    notes = [_evidence(question).note]
-    for response in (question.first, question.second):
-        if withheld := withheld_from_judge(question.prompt, response):
-            notes.append(f"withheld from the judge in {response.id}: {' '.join(withheld)}")
-    return "; ".join(filter(None, notes))
+    """Whose reference it is where that was not given, and what the judge was not shown of the responses."""
+    solved = question.verifications and question.prompt.reference is None
+    notes = ["reference: the judge's own majority answer (self-consistency)"] if solved else []
+    if question.basis is not Basis.VERIFIER:
+        for response in (question.first, question.second):
+            if withheld := withheld_from_judge(question.prompt, response):
+                notes.append(f"withheld from the judge in {response.id}: {' '.join(withheld)}")
+    return "; ".join(notes)

@@ -221,12 +221,14 @@ class CallQueue:
             self._timer = None
 
     def _next(self) -> tuple[Endpoint | None, float]:
-        now = self._clock()
-        waits = [(endpoint.wait_s(now), endpoint) for endpoint in self._endpoints]
-        ready = [endpoint for wait_s, endpoint in waits if wait_s <= 0]
-        if ready:
-            return min(ready, key=lambda endpoint: endpoint.load), 0.0
-        return None, min(wait_s for wait_s, _ in waits)
+        now, best, shortest_s = self._clock(), None, math.inf
+        for endpoint in self._endpoints:
+            wait_s = endpoint.wait_s(now)
+            if wait_s > 0:
+                shortest_s = min(shortest_s, wait_s)
+            elif best is None or endpoint.load < best.load:
+                best = endpoint
+        return best, shortest_s
 
     def _dispatch(self) -> None:
         while self._waiting:

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
 
 from hrlaif.errors import DataError
 from hrlaif.models.base import ChatReply
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS accounts (
     purpose TEXT PRIMARY KEY, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL, usd REAL NOT NULL);
 """
+_FIND = "SELECT reply, model, prompt_tokens, completion_tokens, usd FROM calls WHERE key = ?"
 _INSERT = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ACCOUNT = (
     "INSERT INTO accounts VALUES (?, ?, ?, ?, ?) ON CONFLICT (purpose) DO UPDATE SET calls = calls + excluded.calls,"
@@ -86,10 +88,12 @@ class Ledger:
 
     def get(self, key: bytes) -> ChatReply | None:
         """The reply that was paid for earlier (`cached` is True), None where there is none."""
-        with self._explained(), self._lock:
-            row = self._db.execute(
-                "SELECT reply, model, prompt_tokens, completion_tokens, usd FROM calls WHERE key = ?", (key,)
-            ).fetchone()
+        try:
+            with self._lock:
+                row = self._db.execute(_FIND, (key,)).fetchone()
+        except sqlite3.Error:
+            with self._explained():
+                raise
         if row is None:
             return None
         try:
@@ -241,9 +245,11 @@ class Ledger:
 
 
 def _encoded(reply: ChatReply) -> bytes:
-    top_logprobs: list[Any] = [list(position.items()) for position in reply.top_logprobs]
-    content = (reply.text, reply.finish.value, top_logprobs)
-    return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
+    content = (reply.text, reply.finish.value, [list(position.items()) for position in reply.top_logprobs])
+    try:
+        return to_json(content)
+    except PydanticSerializationError:  # half a surrogate pair, which has no UTF-8 form
+        return json.dumps(content).encode()
 
 
 def _wake(entries: list[_Entry], error: Exception | None) -> None:
