@@ -3,10 +3,13 @@
 from hrlaif.config.file import dump, load, parse
 from hrlaif.config.sections import (
     BUNDLED,
+    CATEGORY,
     PROMPT_FIELDS,
     Arm,
     Config,
+    EarlyStopSection,
     EndpointSection,
+    EpochsSection,
     EvaluationSection,
     JudgeSection,
     LabelsSection,
@@ -21,14 +24,19 @@ from hrlaif.config.sections import (
     ResponsesSection,
     RewardSection,
     Section,
+    SftSection,
+    SftSource,
 )
 
 __all__ = [
     "BUNDLED",
+    "CATEGORY",
     "PROMPT_FIELDS",
     "Arm",
     "Config",
+    "EarlyStopSection",
     "EndpointSection",
+    "EpochsSection",
     "EvaluationSection",
     "JudgeSection",
     "LabelsSection",
@@ -43,6 +51,8 @@ __all__ = [
     "ResponsesSection",
     "RewardSection",
     "Section",
+    "SftSection",
+    "SftSource",
     "dump",
     "load",
     "parse",
