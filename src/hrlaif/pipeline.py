@@ -17,6 +17,7 @@ from hrlaif.make import (
     make_report,
     make_responses,
     make_reward,
+    make_sft,
     make_verifications,
 )
 from hrlaif.plan import Stage
@@ -30,6 +31,15 @@ def _prompt_settings(config: Config) -> object:
     return [section, [artifacts.file_hash(path) for path in prompts.input_files(config.prompts)]]
 
 
+def _sft_settings(config: Config) -> object:
+    """Demonstrations depend on what their files hold, and on the evaluation prompts that are kept out of them."""
+    section = config.sft.model_dump(mode="json")
+    for source in section["sources"]:
+        del source["path"]
+    hashes = [artifacts.file_hash(path) for path in prompts.input_files(config.sft)]
+    return [config.model, section, hashes, _prompt_settings(config)]
+
+
 def _decoding(config: Config) -> object:
     section = config.evaluation
     return [section.temperature, section.top_p, section.max_tokens, section.train_prompts]
@@ -40,6 +50,16 @@ def _judge(config: Config) -> str:
 
 
 STAGES: tuple[Stage, ...] = (
+    Stage(
+        "sft",
+        "sft",
+        (),
+        "sft",
+        _sft_settings,
+        make_sft,
+        extra="train",
+        wanted=lambda config: bool(config.sft.sources),
+    ),
     Stage("prompts", "sample", (), "prompts.jsonl", _prompt_settings, make_prompts),
     Stage(
         "calibration",
@@ -52,7 +72,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "responses",
         "sample",
-        ("prompts.jsonl",),
+        ("prompts.jsonl", "sft"),
         "responses.jsonl",
         lambda config: [config.model, config.responses],
         make_responses,
@@ -77,7 +97,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "red_team",
         "red-team",
-        ("prompts.jsonl",),
+        ("prompts.jsonl", "sft"),
         "{arm}/red_team.jsonl",
         lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
@@ -96,7 +116,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "reward",
         "reward",
-        ("{arm}/pairs.jsonl",),
+        ("{arm}/pairs.jsonl", "sft"),
         "{arm}/reward",
         lambda config: [config.model, config.reward],
         make_reward,
@@ -106,7 +126,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "policy",
         "policy",
-        ("prompts.jsonl", "{arm}/reward"),
+        ("prompts.jsonl", "{arm}/reward", "sft"),
         "{arm}/policy",
         lambda config: [config.model, config.policy],
         make_policy,
@@ -116,7 +136,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "answers",
         "evaluate",
-        ("prompts.jsonl", "{arm}/policy"),
+        ("prompts.jsonl", "{arm}/policy", "sft"),
         "answers/{arm}.jsonl",
         lambda config: [config.model, _decoding(config)],
         make_answers,

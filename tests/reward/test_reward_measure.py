@@ -61,9 +61,7 @@ def test_length_correlation_over_all_responses_and_within_pairs() -> None:
 
 
 def test_which_side_was_chosen_does_not_change_the_correlation_within_pairs() -> None:
-    turned = [
-        TokenPair(one.pair, one.rejected, one.chosen) if place % 2 else one for place, one in enumerate(ITEMS)
-    ]
+    turned = [TokenPair(one.pair, one.rejected, one.chosen) if place % 2 else one for place, one in enumerate(ITEMS)]
     chosen, rejected = [0.0, 2.0, 3.0, 0.0], [1.0, 1.0, 1.0, 0.5]
     turned_chosen = [rejected[place] if place % 2 else chosen[place] for place in range(4)]
     turned_rejected = [chosen[place] if place % 2 else rejected[place] for place in range(4)]
@@ -76,7 +74,7 @@ def test_equal_scores_have_no_correlation() -> None:
 
 
 def test_calibration_reads_the_scores_as_probabilities_and_holds_them_to_the_soft_labels() -> None:
-    # sigmoid(log 4) = 0.8 for all labels of 0.9: log-loss 0.9 log(1/0.8) + 0.1 log(1/0.2), Brier 0.9 * 0.04 + 0.1 * 0.64.
+    # sigmoid(log 4) = 0.8 where all labels are 0.9; Brier: 0.9 * 0.04 + 0.1 * 0.64.
     found = measure(ITEMS, [math.log(4)] * 4, [0.0] * 4)["calibration"]
     assert found["log_loss"] == pytest.approx(0.9 * math.log(1 / 0.8) + 0.1 * math.log(1 / 0.2))
     assert found["brier"] == pytest.approx(0.1)

@@ -63,7 +63,7 @@ def brier(predicted: Sequence[float], labels: Sequence[float]) -> float:
 
 
 def _preferred(p: float, label: float) -> tuple[float, float]:
-    """(confidence, probability that the choice is right). At 0.5 nothing is preferred, and it is right half the time."""
+    """(confidence, probability that the choice is right). At 0.5 nothing is preferred: right half the time."""
     if p == 0.5:
         return 0.5, 0.5
     return (p, label) if p > 0.5 else (1 - p, 1 - label)

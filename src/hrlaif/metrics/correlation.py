@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hrlaif.metrics.shares import Z_95, unmeasured
 from hrlaif.types import Metric
 
+UNIT = "correlation"
 FEWEST = 4
 """Below this many independent rows the interval has no width that means anything."""
 
@@ -25,11 +26,11 @@ def spearman(one: Sequence[float], other: Sequence[float], *, name: str, n: int 
     together = math.fsum((a - middle) * (b - middle) for a, b in zip(ranks_one, ranks_other, strict=True))
     spread = math.sqrt(math.prod(math.fsum((a - middle) ** 2 for a in ranks) for ranks in (ranks_one, ranks_other)))
     if n < FEWEST or spread == 0:
-        return unmeasured(name, n=n)
+        return unmeasured(name, n=n, unit=UNIT)
     value = max(-1.0, min(1.0, together / spread))
     z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))
     reach = Z_95 * math.sqrt((1 + value**2 / 2) / (n - 3))
-    return Metric(name, value, min(value, math.tanh(z - reach)), max(value, math.tanh(z + reach)), n)
+    return Metric(name, value, min(value, math.tanh(z - reach)), max(value, math.tanh(z + reach)), n, UNIT)
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

@@ -110,9 +110,7 @@ class Training(Epochs[TokenPair]):
         right = (chosen_B > rejected_B).float() + 0.5 * (chosen_B == rejected_B).float()
         return {"loss": float(loss.detach()), "accuracy": float(right.sum()) / of}
 
-    def _losses(
-        self, pairs: Sequence[TokenPair], chosen_B: torch.Tensor, rejected_B: torch.Tensor
-    ) -> torch.Tensor:
+    def _losses(self, pairs: Sequence[TokenPair], chosen_B: torch.Tensor, rejected_B: torch.Tensor) -> torch.Tensor:
         """The weighted loss of each pair."""
         columns = [(item.pair.probability, item.margin, item.weight) for item in pairs]
         probability_B, margin_B, weight_B = torch.tensor(columns, device=chosen_B.device).unbind(dim=1)
