@@ -22,7 +22,7 @@ from hrlaif import pipeline
 from hrlaif.artifacts import read_json, read_manifest, read_records
 from hrlaif.models.scripted import ScriptedServer, completion
 from hrlaif.plan import Step, plan
-from hrlaif.types import Basis, Label, Pair
+from hrlaif.types import Basis, Label, Pair, Response
 
 pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
@@ -38,6 +38,12 @@ gate = false
 [prompts]
 train = 54
 evaluation = 18
+[sft]
+checkpoint_every = 1
+examples_per_step = 4
+max_tokens = 200
+[[sft.sources]]
+path = "shown.jsonl"
 [responses]
 per_prompt = 3
 max_tokens = 12
@@ -122,6 +128,8 @@ def server() -> Iterator[ScriptedServer]:
 def write_config(folder: Path, model: Path, server: ScriptedServer) -> Path:
     path = folder / "small.toml"
     path.write_text(CONFIG.format(model=model, url=server.url))
+    shown = [{"prompt": f"Say {word}.", "response": word} for word in "one two three four five six seven eight".split()]
+    (folder / "shown.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shown))
     return path
 
 
@@ -179,6 +187,13 @@ def test_the_table_has_a_row_for_start_and_each_arm_with_intervals(finished: Pat
         assert found["n"] > 0
 
 
+def test_everything_is_trained_on_the_fine_tuned_model(finished: Path) -> None:
+    for arm in ("rlaif", "hrlaif"):
+        for part in ("reward", "policy"):
+            assert read_json(finished / arm / part / "summary.json")["base"] == str(finished / "sft")
+    assert {row.model for row in read_records(finished / "answers" / "start.jsonl", Response)} == {"sft"}
+
+
 def test_a_second_run_makes_nothing_and_pays_nothing(finished: Path, server: ScriptedServer) -> None:
     paid = server.calls
     _, err = (process := hrlaif("run", finished.parent.parent / "small.toml")).communicate(timeout=120)
@@ -210,7 +225,7 @@ def test_killed_in_every_stage_a_run_ends_as_if_nothing_had_happened(
         if step.path.suffix in (".jsonl", ".json") and step.stage.name != "report":
             mine = run / step.path.relative_to(finished)
             assert timeless(mine) == timeless(step.path), step.title
-    for arm in ("rlaif", "hrlaif"):
+    for arm in ("sft", "rlaif", "hrlaif"):
         for weights in (finished / arm).rglob("*.safetensors"):
             if "checkpoint" not in str(weights):
                 assert (run / weights.relative_to(finished)).read_bytes() == weights.read_bytes(), weights

@@ -212,7 +212,21 @@ def test_every_input_is_written_by_an_earlier_step_and_no_path_twice(tmp_path: P
 def test_every_stage_belongs_to_a_command(tmp_path: Path) -> None:
     from hrlaif.cli import STAGE_COMMANDS
 
-    assert {step.stage.command for step in everything(tmp_path)} == set(STAGE_COMMANDS)
+    assert {stage.command for stage in pipeline.STAGES} == set(STAGE_COMMANDS)
+
+
+def test_every_stage_that_uses_the_policy_waits_for_its_fine_tuning(tmp_path: Path) -> None:
+    config = parse({"run_dir": str(tmp_path), "sft": {"sources": [{"path": "x.jsonl"}]}}, where="test")
+    steps = plan(pipeline.STAGES, config)
+    assert steps[0].path == tmp_path / "sft"
+    assert {step.stage.name for step in steps if tmp_path / "sft" in step.inputs} == {
+        "responses",
+        "red_team",
+        "reward",
+        "policy",
+        "answers",
+    }
+    assert "sft" not in {step.stage.name for step in everything(tmp_path)}
 
 
 COMPARED = {"calibration", "labels", "evaluation"}

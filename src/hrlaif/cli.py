@@ -194,6 +194,7 @@ def _print_table(rows: list[list[str]]) -> None:
 MOST_COLUMNS = 8
 JUDGED = ("label", "red-team", "evaluate")
 STAGE_COMMANDS = {
+    "sft": "Fine-tune the starting policy (where sft.sources are set).",
     "sample": "Load the prompts and draw the training responses.",
     "label": "Calibrate the judge, check final answers, label both arms.",
     "red-team": "Attack the policy, judge its answers, rewrite the harmful ones.",
@@ -210,12 +211,16 @@ def _stage_command(name: str, summary: str) -> None:
     @_reported
     def command(folder: RunFolder, judge_url: JudgeUrl = "", judge_model: JudgeModel = "") -> None:
         from hrlaif import pipeline
+        from hrlaif.errors import ConfigError
         from hrlaif.plan import plan
         from hrlaif.run import open_folder
 
         config = _with_judge(open_folder(folder).config, judge_url, judge_model)
+        steps = [step for step in plan(pipeline.STAGES, config) if step.stage.command == name]
+        if not steps:
+            raise ConfigError(f"{folder / 'config.toml'}: the configuration leaves this stage out.")
         with _opened(config) as opened:
-            _execute(opened, [step for step in plan(pipeline.STAGES, config) if step.stage.command == name])
+            _execute(opened, steps)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 from hrlaif import artifacts, labels, pairs, prompts, responses
@@ -18,7 +18,7 @@ from hrlaif.judges.calibrate import calibrate
 from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
-from hrlaif.types import Cost, Evaluation, Label, Pair, Prompt, RedTeamCase, Response, Split, Verification
+from hrlaif.types import Cost, Evaluation, Label, Pair, Prompt, RedTeamCase, Response, Split, Task, Verification
 
 Record = TypeVar("Record")
 # Agreement with people that a coin reaches on pairs without ties.
@@ -38,8 +38,34 @@ def of_split(run: Run, split: Split) -> list[Prompt]:
 def make_prompts(run: Run, step: Step) -> None:
     """Load, split and limit the prompts of all sources."""
     loaded = prompts.load(run.config.prompts, seed=run.config.seed)
+    check_categories(run, loaded)
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
     artifacts.write_records(step.path, loaded, fingerprint=step.fingerprint, by_split=by_split)
+
+
+def check_categories(run: Run, loaded: Sequence[Prompt]) -> None:
+    """Stop at a category in the configuration that no pair can have, before anything is spent."""
+    # Pairs of the red team carry the task of their attack.
+    red_team = {Task.RED_TEAM.value, Task.BENIGN_TRICKY.value}
+    run.config.reward.check_categories({prompt.category for prompt in loaded} | red_team)
+
+
+def make_sft(run: Run, step: Step) -> None:
+    """Fine-tune the starting policy on given responses, with none of the evaluation prompts among them."""
+    from hrlaif import sft
+
+    model, seed = run.config.model, run.config.seed
+    evaluated = [one for one in prompts.load(run.config.prompts, seed=seed) if one.split is Split.EVALUATION]
+    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
+        sft.train(
+            prompts.demonstrations(run.config.sft, seed=seed, keep_out=evaluated),
+            base=run.pretrained_model,
+            section=run.config.sft,
+            out=out,
+            seed=seed,
+            device=model.device,
+            dtype=model.dtype,
+        )
 
 
 def make_calibration(run: Run, step: Step) -> None:
@@ -200,6 +226,7 @@ def make_reward(run: Run, step: Step) -> None:
     from hrlaif import reward
 
     model = run.config.model
+    check_categories(run, read(run, "prompts.jsonl", Prompt))
     with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
         reward.train(
             read(run, f"{step.arm}/pairs.jsonl", Pair),

@@ -17,6 +17,7 @@ from hrlaif.make import (
     make_report,
     make_responses,
     make_reward,
+    make_sft,
     make_verifications,
 )
 from hrlaif.plan import Stage
@@ -28,6 +29,15 @@ def _prompt_settings(config: Config) -> object:
     for source in section["sources"]:
         del source["path"]
     return [section, [artifacts.file_hash(path) for path in prompts.input_files(config.prompts)]]
+
+
+def _sft_settings(config: Config) -> object:
+    """Demonstrations depend on what their files hold, and on the evaluation prompts that are kept out of them."""
+    section = config.sft.model_dump(mode="json")
+    for source in section["sources"]:
+        del source["path"]
+    hashes = [artifacts.file_hash(path) for path in prompts.input_files(config.sft)]
+    return [config.model, section, hashes, _prompt_settings(config)]
 
 
 def _decoding(config: Config) -> object:
@@ -53,6 +63,16 @@ def _evaluation_judge(config: Config) -> object:
 
 
 STAGES: tuple[Stage, ...] = (
+    Stage(
+        "sft",
+        "sft",
+        (),
+        "sft",
+        _sft_settings,
+        make_sft,
+        extra="train",
+        wanted=lambda config: bool(config.sft.sources),
+    ),
     Stage("prompts", "sample", (), "prompts.jsonl", _prompt_settings, make_prompts),
     Stage(
         "calibration",
@@ -65,7 +85,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "responses",
         "sample",
-        ("prompts.jsonl",),
+        ("prompts.jsonl", "sft"),
         "responses.jsonl",
         lambda config: [config.model, config.responses],
         make_responses,
@@ -90,7 +110,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "red_team",
         "red-team",
-        ("prompts.jsonl",),
+        ("prompts.jsonl", "sft"),
         "{arm}/red_team.jsonl",
         lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
@@ -109,7 +129,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "reward",
         "reward",
-        ("{arm}/pairs.jsonl",),
+        ("{arm}/pairs.jsonl", "sft"),
         "{arm}/reward",
         lambda config: [config.model, config.reward],
         make_reward,
@@ -119,7 +139,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "policy",
         "policy",
-        ("prompts.jsonl", "{arm}/reward"),
+        ("prompts.jsonl", "{arm}/reward", "sft"),
         "{arm}/policy",
         lambda config: [config.model, config.policy],
         make_policy,
@@ -129,7 +149,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "answers",
         "evaluate",
-        ("prompts.jsonl", "{arm}/policy"),
+        ("prompts.jsonl", "{arm}/policy", "sft"),
         "answers/{arm}.jsonl",
         lambda config: [config.model, _decoding(config)],
         make_answers,

@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -115,7 +116,13 @@ class Run:
     def training_sampler(self) -> tuple[Sampler, int]:
         """The policy that answers training prompts, and the block of requests to hand it at a time."""
         endpoint = self.config.responses.endpoint
-        if endpoint.url or self.config.model.name == BUNDLED:
+        if endpoint.url and self.config.sft.sources:
+            warnings.warn(
+                f"responses come from {endpoint.model!r} at responses.endpoint: it must serve {self.base_model}, the "
+                "model that was fine-tuned in this run.",
+                stacklevel=2,
+            )
+        if endpoint.url or (self.config.model.name == BUNDLED and not self.config.sft.sources):
             from hrlaif.models.http_sampler import HttpSampler
 
             return HttpSampler(self._chat(endpoint)), HTTP_BLOCK
@@ -134,11 +141,16 @@ class Run:
         from hrlaif.models.local import LocalReward
 
         model = self.config.model
-        return LocalReward(self.folder / arm / "reward", device=model.device, dtype=model.dtype)
+        return LocalReward(self.folder / arm / "reward", base=self.base_model, device=model.device, dtype=model.dtype)
 
     @property
     def base_model(self) -> str:
-        """The starting policy as transformers loads it: a folder or a hub name."""
+        """The starting policy as transformers loads it: a folder or a hub name; fine-tuned where the run does that."""
+        return str(self.folder / "sft") if self.config.sft.sources else self.pretrained_model
+
+    @property
+    def pretrained_model(self) -> str:
+        """The configured model as it came."""
         if self.config.model.name != BUNDLED:
             return self.config.model.name
         with needs_extra("bundled"):

@@ -114,6 +114,14 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A prompt with the response to learn, for supervised fine-tuning; those for EVALUATION only measure it."""
+
+    prompt: Prompt
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """One sampled answer to one prompt. A failed call leaves an empty text and `finish` FAILED."""
 

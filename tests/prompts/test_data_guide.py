@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from hrlaif.config import load as load_config
-from hrlaif.prompts import load
+from hrlaif.prompts import demonstrations, load
 from hrlaif.types import Prompt, Split, Task
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
@@ -73,6 +73,11 @@ def _chats(folder: Path) -> None:
     (folder / "chats.jsonl").write_bytes(_json_lines(rows))
 
 
+def _demonstrations(folder: Path) -> None:
+    rows = [{"question": f"Say {n}.", "answer": f"{n}, with pleasure."} for n in range(20)]
+    (folder / "demonstrations.jsonl").write_bytes(_json_lines(rows))
+
+
 def _facts(folder: Path) -> None:
     lines = [f"{n},Hauptstadt {n}?,Wien" for n in range(10)]
     (folder / "facts.csv").write_text("\n".join(["no,Frage,Antwort", *lines]))
@@ -127,6 +132,11 @@ def _is_chats(prompts: list[Prompt]) -> bool:
     return [m.role for m in prompts[0].messages] == ["user", "assistant", "user"] and prompts[0].category == "chat"
 
 
+def _is_demonstrations(prompts: list[Prompt]) -> bool:
+    splits = [prompt.split for prompt in prompts]
+    return (splits.count(TRAIN), splits.count(EVALUATION), prompts[0].task) == (19, 1, Task.OPEN)
+
+
 def _is_facts(prompts: list[Prompt]) -> bool:
     first = prompts[0]
     return (first.id, first.reference, first.task, first.lang) == ("0", "Wien", Task.SHORT, "de")
@@ -152,6 +162,7 @@ CASES: dict[str, tuple[Callable[[Path], None], Callable[[list[Prompt]], bool]]] 
     "MMLU 2": (_mmlu_csv, _is_mmlu_csv),
     "An open-domain set 1": (_open_domain, _is_open_domain),
     "An open-domain set 2": (_chats, _is_chats),
+    "Demonstrations for fine-tuning 1": (_demonstrations, _is_demonstrations),
     "A CSV file 1": (_facts, _is_facts),
     "A folder saved by `datasets` 1": (_boolq, _is_boolq),
     "Red team, and prompts that only look unsafe 1": (_attacks, _is_red_team),
@@ -169,4 +180,8 @@ def test_a_configuration_of_the_guide_reads_what_it_says(name: str, tmp_path: Pa
     config_file = tmp_path / "config.toml"
     config_file.write_text(_guide_blocks()[name])
     config = load_config(config_file)
-    assert is_as_told(load(config.prompts, seed=config.seed))
+    if config.sft.sources:
+        found = [shown.prompt for shown in demonstrations(config.sft, seed=config.seed)]
+    else:
+        found = load(config.prompts, seed=config.seed)
+    assert is_as_told(found)

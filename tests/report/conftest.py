@@ -24,6 +24,7 @@ from hrlaif.types import (
     Judgement,
     Label,
     Message,
+    Metric,
     Outcome,
     Pair,
     Prompt,
@@ -210,6 +211,23 @@ def _reward_summary(arm: str) -> dict[str, object]:
             "by_basis": bases,
             "by_category": {"math": share(18 + up, 30), "writing": share(20, 31), "code": share(17, 29)},
             "baselines": {"shorter wins": share(44, 110), "longer wins": share(66, 110)},
+            "calibration": {
+                "expected_error": 0.08,
+                "log_loss": 0.61,
+                "label_log_loss": 0.4,
+                "brier": 0.21,
+                "label_brier": 0.12,
+                "curve": [
+                    {"low": low, "high": low + 0.1, "predicted": low + 0.05, "observed": share(right + up // 6, n)}
+                    for low, right, n in ((0.5, 22, 40), (0.6, 18, 30), (0.7, 14, 20), (0.8, 10, 14), (0.9, 5, 6))
+                ],
+            },
+            "length_correlation": measured(
+                [
+                    Metric("overall", 0.41, 0.25, 0.55, 110, "correlation"),
+                    Metric("within pairs", 0.3, 0.12, 0.46, 110, "correlation"),
+                ]
+            ),
         },
     }
 

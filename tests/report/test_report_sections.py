@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,26 @@ def test_reward_accuracy_stands_beside_the_trivial_baselines(full_run: Path, con
     assert set(rows["all"]) == {"rlaif"}
     assert rows["longer wins"]["baseline"].value == 0.6
     assert "reward-model-loss" in charts(section)
+
+
+def test_calibration_and_length_of_the_reward_model_are_shown(full_run: Path, config: Config) -> None:
+    section = reward_model(load(full_run, config))
+    chart = charts(section)["reward-model-calibration"]
+    assert [round(predicted, 2) for predicted, _ in chart.lines["rlaif"]] == [0.55, 0.65, 0.75, 0.85, 0.95]
+    assert chart.lines["rlaif"][0][1].value == 22 / 40
+    rows = table(section, "How far the scores can be read as probabilities")
+    assert rows["Expected calibration error"] == ["0.080", "0.080"]
+    assert rows["Score and length, Spearman, within pairs"][0].startswith("0.30")
+    # The points of the curve are in the figure and not once more in the table of everything.
+    assert not any("curve" in name for name in table(section, "rlaif: all that"))
+
+
+def test_a_note_says_when_the_held_out_pairs_picked_the_weights(full_run: Path, config: Config) -> None:
+    data = load(full_run, config)
+    assert not any("Early stopping" in note for note in reward_model(data).notes)
+    arm = dataclasses.replace(data.arms["rlaif"], reward_summary={**data.arms["rlaif"].reward_summary, "best_step": 3})
+    stopped = dataclasses.replace(data, arms={**data.arms, "rlaif": arm})
+    assert any("Early stopping" in note for note in reward_model(stopped).notes)
 
 
 def test_a_reward_model_without_held_out_pairs_has_no_accuracy() -> None:

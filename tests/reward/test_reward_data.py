@@ -30,7 +30,9 @@ def test_both_sides_have_the_same_prompt_tokens_and_whole_responses(chat: Chat) 
     assert chat.text(item.chosen.response) == "c" * 10
     assert chat.text(item.rejected.response) == "r" * 30
     assert item.was_cut
-    assert item.length == 40
+    assert item.rejected.length == 40
+    # One row holds the prompt once: 9 + 11 + 31.
+    assert item.fork.length == 51
 
 
 def test_a_pair_that_fits_is_not_cut(chat: Chat) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from hrlaif.nn.chat import Conversation
 from hrlaif.reward.data import TokenPair
-from hrlaif.reward.measure import correlation, measure
+from hrlaif.reward.measure import measure
 from hrlaif.types import Basis, Pair
 
 
@@ -44,13 +46,42 @@ def test_length_baselines_stand_beside_it() -> None:
     assert found["baselines"]["longer wins"]["value"] == 0.375
 
 
-def test_length_correlation_is_that_of_scores_and_tokens() -> None:
-    lengths_as_scores = measure(ITEMS, [2.0, 3.0, 6.0, 4.0], [5.0, 5.0, 5.0, 4.0])
-    assert lengths_as_scores["length_correlation"] == pytest.approx(1.0)
-    assert measure(ITEMS, [0.0] * 4, [0.0] * 4)["length_correlation"] is None
-    # Deviations (-1, 0, 1) and (1, -2, 1): 0 over 2 * sqrt(3); and (-1, 0, 1) with (-1, 1, 0): 1 over 2.
-    assert correlation([0, 1, 2], [2, -1, 2]) == pytest.approx(0.0)
-    assert correlation([0, 1, 2], [0, 2, 1]) == pytest.approx(0.5)
+def test_length_correlation_over_all_responses_and_within_pairs() -> None:
+    # Scores are the lengths themselves.
+    found = measure(ITEMS, [2.0, 3.0, 6.0, 4.0], [5.0, 5.0, 5.0, 4.0])["length_correlation"]
+    assert {name: (row["value"], row["n"]) for name, row in found.items()} == {
+        "overall": (pytest.approx(1.0), 4),
+        "within pairs": (pytest.approx(1.0), 4),
+    }
+    # Longer by -3, -2, 1, 0 and leads of -1, 1, 2, 0; both ways round the ranks of the lengths are (of 8)
+    # 1, 2, 6, 4.5, 8, 7, 3, 4.5 and those of the leads 2.5, 6.5, 8, 4.5, 6.5, 2.5, 1, 4.5. Around the mean of 4.5:
+    # (-3.5, -2.5, 1.5, 0) with (-2, 2, 3.5, 0), twice: 2 * 7.25 / sqrt(2 * 20.75 * 2 * 20.25).
+    found = measure(ITEMS, [0.0, 2.0, 3.0, 0.0], [1.0, 1.0, 1.0, 0.0])["length_correlation"]
+    assert found["within pairs"]["value"] == pytest.approx(7.25 / (20.75 * 20.25) ** 0.5)
+
+
+def test_which_side_was_chosen_does_not_change_the_correlation_within_pairs() -> None:
+    turned = [TokenPair(one.pair, one.rejected, one.chosen) if place % 2 else one for place, one in enumerate(ITEMS)]
+    chosen, rejected = [0.0, 2.0, 3.0, 0.0], [1.0, 1.0, 1.0, 0.5]
+    turned_chosen = [rejected[place] if place % 2 else chosen[place] for place in range(4)]
+    turned_rejected = [chosen[place] if place % 2 else rejected[place] for place in range(4)]
+    one = measure(ITEMS, chosen, rejected)["length_correlation"]
+    assert measure(turned, turned_chosen, turned_rejected)["length_correlation"] == one
+
+
+def test_equal_scores_have_no_correlation() -> None:
+    assert measure(ITEMS, [0.0] * 4, [0.0] * 4)["length_correlation"] == {}
+
+
+def test_calibration_reads_the_scores_as_probabilities_and_holds_them_to_the_soft_labels() -> None:
+    # sigmoid(log 4) = 0.8 where all labels are 0.9; Brier: 0.9 * 0.04 + 0.1 * 0.64.
+    found = measure(ITEMS, [math.log(4)] * 4, [0.0] * 4)["calibration"]
+    assert found["log_loss"] == pytest.approx(0.9 * math.log(1 / 0.8) + 0.1 * math.log(1 / 0.2))
+    assert found["brier"] == pytest.approx(0.1)
+    assert found["label_brier"] == pytest.approx(0.9 * 0.01 + 0.1 * 0.81)
+    assert found["expected_error"] == pytest.approx(0.1)
+    (only,) = found["curve"]
+    assert (only["predicted"], only["observed"]["value"]) == (pytest.approx(0.8), pytest.approx(0.9))
 
 
 def test_nothing_held_out_is_nothing_measured() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,13 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hrlaif.config import LoraSection, RewardSection
+from hrlaif.config import EarlyStopSection, LoraSection, RewardSection
 from hrlaif.errors import DataError, ModelError
 from hrlaif.models.local import LocalReward
 from hrlaif.nn.backbone import placement
 from hrlaif.nn.checkpoint import Checkpoints, trained_tensors
 from hrlaif.reward import train
-from hrlaif.reward.data import render
+from hrlaif.reward.data import TokenPair, render
 from hrlaif.reward.training import Training
 from hrlaif.types import Basis, Message, Pair
 
@@ -95,12 +97,15 @@ class DiesAfterSaving(Checkpoints):
         raise DiedError
 
 
-def run(tiny_model: Path, out: Path, kind: type[Checkpoints]) -> tuple[dict[str, torch.Tensor], list[str]]:
+def run(
+    tiny_model: Path, out: Path, kind: type[Checkpoints], section: RewardSection = FAST
+) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Trained tensors and curve (without times) of a training that starts, or goes on, in `out`."""
-    training = Training(str(tiny_model), FAST, placement("cpu", "auto"), seed=0)
+    training = Training(str(tiny_model), section, placement("cpu", "auto"), seed=0)
     rendered = render(pairs(), training.backbone.chat, max_tokens=100)
     out.mkdir(exist_ok=True)
-    training.run(rendered, kind(out / "checkpoints", settings="s"), out / "metrics.jsonl")
+    stop = training.early_stop(rendered[:8])
+    training.run(rendered, kind(out / "checkpoints", settings="s"), out / "metrics.jsonl", stop)
     curve = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return trained_tensors(training.backbone.model), [json.dumps({**row, "seconds": 0}) for row in curve]
 
@@ -113,6 +118,77 @@ def test_a_training_that_died_ends_as_if_it_had_not(tiny_model: Path, tmp_path: 
     expected_tensors, expected_curve = run(tiny_model, tmp_path / "whole", Checkpoints)
     assert curve == expected_curve
     assert all(torch.equal(tensor, expected_tensors[name]) for name, tensor in tensors.items())
+
+
+# Each step changes much, so that the held-out loss goes up and down.
+STOPS = FAST.model_copy(
+    update={
+        "epochs": 5,
+        "learning_rate": 0.2,
+        "early_stop": EarlyStopSection(every=1, patience=4),
+        "checkpoint_every": 3,
+    }
+)
+
+
+def test_early_stopping_keeps_the_weights_with_the_lowest_held_out_loss(tiny_model: Path, tmp_path: Path) -> None:
+    tensors, curve = run(tiny_model, tmp_path / "stopped", Checkpoints, STOPS)
+    losses = [json.loads(row)["held_out_loss"] for row in curve]
+    best = losses.index(min(losses))
+    # It ended four looks after the best one, and before its 20 steps were over.
+    assert len(losses) == best + 5 < 20
+    # The kept weights are those of a training that was cut off at the best step.
+    training = Training(str(tiny_model), STOPS, placement("cpu", "auto"), seed=0)
+    rendered = render(pairs(), training.backbone.chat, max_tokens=100)
+    for index in range(best + 1):
+        training.step(rendered, index, training.steps(rendered))
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in trained_tensors(training.backbone.model).items())
+
+
+def test_an_early_stop_that_died_ends_as_if_it_had_not(tiny_model: Path, tmp_path: Path) -> None:
+    expected_tensors, expected_curve = run(tiny_model, tmp_path / "whole", Checkpoints, STOPS)
+    for _ in range(20):
+        try:
+            tensors, curve = run(tiny_model, tmp_path / "broken", DiesAfterSaving, STOPS)
+        except DiedError:
+            continue
+        break
+    assert curve == expected_curve
+    assert all(torch.equal(tensor, expected_tensors[name]) for name, tensor in tensors.items())
+
+
+def gradient(training: Training, items: list[TokenPair]) -> torch.Tensor:
+    training.head.weight.grad = None
+    training.accumulate(items, 1.0)
+    assert training.head.weight.grad is not None
+    return training.head.weight.grad.clone()
+
+
+def test_a_weight_of_2_is_the_pair_twice_and_a_margin_asks_for_a_lead(tiny_model: Path) -> None:
+    training = Training(str(tiny_model), FAST, placement("cpu", "auto"), seed=0)
+    one = render(pairs(1), training.backbone.chat, max_tokens=100)[0]
+    twice = dataclasses.replace(one, weight=2.0)
+    torch.testing.assert_close(gradient(training, [twice]), gradient(training, [one, one]))
+    scores = training.measure([one])
+    lead = scores["mean_score_chosen"] - scores["mean_score_rejected"]
+    # With the margin at lead - log(p / (1 - p)) and no centring the loss is smallest right here.
+    training.section = FAST.model_copy(update={"centring": 0.0})
+    there = dataclasses.replace(one, margin=lead - math.log(0.95 / 0.05))
+    assert float(gradient(training, [there]).abs().max()) < 1e-5
+    assert float(gradient(training, [one]).abs().max()) > 1e-3
+
+
+def test_the_summary_counts_weights_and_says_which_step_was_kept(tiny_model: Path, tmp_path: Path) -> None:
+    section = STOPS.model_copy(update={"held_out": 0.25, "weights": {"verifier": 3.0}, "margin": {"judge": 0.5}})
+    summary = train(pairs(), base=str(tiny_model), section=section, out=tmp_path, seed=0, device="cpu")
+    weights = summary["weights"]
+    assert weights["by_basis"]["verifier"]["weight_share"] > 0.6
+    assert weights["effective_pairs"] < summary["train_pairs"]
+    assert summary["margin"] == {"judge": 0.5}
+    curve = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert summary["steps"] == len(curve)
+    assert summary["best_held_out_loss"] == curve[summary["best_step"] - 1]["held_out_loss"]
+    assert summary["held_out"]["calibration"]["curve"]
 
 
 def test_no_pairs_is_an_error(tiny_model: Path, tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ from hrlaif.config.judge import (
 )
 from hrlaif.config.sections import (
     BUNDLED,
+    CATEGORY,
     PROMPT_FIELDS,
     Arm,
     Config,
+    EarlyStopSection,
+    EpochsSection,
     EvaluationSection,
     LabelsSection,
     LoraSection,
@@ -28,16 +31,21 @@ from hrlaif.config.sections import (
     ReportSection,
     ResponsesSection,
     RewardSection,
+    SftSection,
+    SftSource,
 )
 
 __all__ = [
     "BUNDLED",
+    "CATEGORY",
     "JUDGE_PROMPTS",
     "PROMPT_FIELDS",
     "STANDARD_PROMPT",
     "Arm",
     "Config",
+    "EarlyStopSection",
     "EndpointSection",
+    "EpochsSection",
     "EvaluationSection",
     "JudgeEndpoint",
     "JudgeReply",
@@ -55,6 +63,8 @@ __all__ = [
     "ResponsesSection",
     "RewardSection",
     "Section",
+    "SftSection",
+    "SftSource",
     "dump",
     "load",
     "parse",

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from hrlaif.config.judge import JUDGE_PROMPTS
-from hrlaif.config.sections import BUNDLED, Config
+from hrlaif.config.sections import BUNDLED, Config, PromptsSection, SftSection
 from hrlaif.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -134,7 +134,10 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
     def resolve(path: str) -> str:
         return path if path in ("", BUNDLED) else str((folder / Path(path).expanduser()).resolve())
 
-    sources = tuple(source.model_copy(update={"path": resolve(source.path)}) for source in config.prompts.sources)
+    def resolved(section: PromptsSection | SftSection) -> Any:
+        sources = (source.model_copy(update={"path": resolve(source.path)}) for source in section.sources)
+        return section.model_copy(update={"sources": tuple(sources)})
+
     model = config.model
     if (folder / Path(model.name).expanduser()).is_dir():
         model = model.model_copy(update={"name": resolve(model.name)})
@@ -144,7 +147,8 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
             "name": name,
             "run_dir": resolve(config.run_dir or f"runs/{name}"),
             "model": model,
-            "prompts": config.prompts.model_copy(update={"sources": sources}),
+            "prompts": resolved(config.prompts),
+            "sft": resolved(config.sft),
             "red_team": config.red_team.model_copy(update={"constitution": resolve(config.red_team.constitution)}),
         }
     )

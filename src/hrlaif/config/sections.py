@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
-from hrlaif.types import Split, Task
+from hrlaif.errors import ConfigError
+from hrlaif.types import Basis, Split, Task
 
 BUNDLED = "bundled"
 PROMPT_FIELDS = ("id", "prompt", "messages", "category", "task", "reference", "choices", "lang", "split", "hazard")
+BASES = tuple(basis.value for basis in Basis)
+CATEGORY = "category:"
 
 
 class ModelSection(Section):
@@ -30,6 +34,8 @@ class PromptSource(Section):
     `limit` (0: all) is taken evenly by category.
     """
 
+    fields: ClassVar[tuple[str, ...]] = PROMPT_FIELDS
+
     path: str = BUNDLED
     columns: dict[str, str] = Field(default_factory=dict)
     task: Task | None = None
@@ -41,8 +47,8 @@ class PromptSource(Section):
     @field_validator("columns")
     @classmethod
     def _fields_are_ours(cls, columns: dict[str, str]) -> dict[str, str]:
-        if unknown := [name for name in columns if name not in PROMPT_FIELDS]:
-            raise ValueError(f"unknown field {unknown[0]!r}; the fields to map are {', '.join(PROMPT_FIELDS)}")
+        if unknown := [name for name in columns if name not in cls.fields]:
+            raise ValueError(f"unknown field {unknown[0]!r}; the fields to map are {', '.join(cls.fields)}")
         return columns
 
 
@@ -128,22 +134,95 @@ class LoraSection(Section):
     dropout: Share = 0.0
 
 
-class RewardSection(Section):
-    """The reward model's training. `held_out` is the share of prompts whose pairs only measure it.
+class EpochsSection(Section):
+    """What trainings in epochs share. `held_out` is the share of the data that only measures the result.
 
     `batch_tokens` is how many tokens are in memory at once (0: chosen for the device); it changes no result.
     """
 
     lora: LoraSection = LoraSection()
     epochs: Count = 1
-    pairs_per_step: Count = 16
     learning_rate: Positive = 2e-4
     max_tokens: Count = 1024
     held_out: Share = 0.15
-    centring: NonNegative = 0.01
     max_grad_norm: Positive = 1.0
     batch_tokens: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Count = 10
+
+
+class SftSource(PromptSource):
+    """One file or dataset folder of prompts with the response to learn: `response`, or a last assistant's turn."""
+
+    fields: ClassVar[tuple[str, ...]] = (*PROMPT_FIELDS, "response")
+
+    path: Annotated[str, Field(min_length=1)]
+
+    @field_validator("path")
+    @classmethod
+    def _has_responses(cls, path: str) -> str:
+        if path == BUNDLED:
+            raise ValueError("the bundled prompts come without responses; name a file or a dataset folder")
+        return path
+
+
+class SftSection(EpochsSection):
+    """Supervised fine-tuning before everything else; left out while `sources` is empty."""
+
+    sources: tuple[SftSource, ...] = ()
+    examples_per_step: Count = 16
+    held_out: Share = 0.05
+
+
+class EarlyStopSection(Section):
+    """Looks at the held-out loss every so many steps (0: never) and keeps the best weights.
+
+    The training ends after `patience` looks in a row that found nothing better.
+    """
+
+    every: Annotated[int, Field(ge=0)] = 0
+    patience: Count = 3
+
+
+class RewardSection(EpochsSection):
+    """The reward model's training. `held_out` is the share of prompts whose pairs only measure it.
+
+    `weights` by basis, or by category as `"category:math"`: a pair's weight is the product, 1 for what is not named.
+    `margin` by basis is the lead in score that the chosen response is to have beyond what its label asks for.
+    """
+
+    pairs_per_step: Count = 16
+    centring: NonNegative = 0.01
+    weights: dict[str, NonNegative] = Field(default_factory=dict)
+    margin: dict[str, NonNegative] = Field(default_factory=dict)
+    early_stop: EarlyStopSection = EarlyStopSection()
+
+    @field_validator("weights", "margin")
+    @classmethod
+    def _names_are_known(cls, table: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        may_be_category = info.field_name == "weights"
+        for name in table:
+            if name not in BASES and not (may_be_category and name.removeprefix(CATEGORY) not in ("", name)):
+                also = f', or "{CATEGORY}NAME"' if may_be_category else ""
+                raise ValueError(f"unknown name {name!r}; known are {', '.join(BASES)}{also}")
+        return table
+
+    @model_validator(mode="after")
+    def _something_is_held_out(self) -> RewardSection:
+        if self.early_stop.every and not self.held_out:
+            raise ValueError("early_stop needs held-out pairs; set held_out above 0, or early_stop.every to 0")
+        return self
+
+    def check_categories(self, known: Collection[str]) -> None:
+        """Compare the categories that have a weight with those that there are.
+
+        Raises:
+            ConfigError: One is not among them.
+        """
+        named = [name.removeprefix(CATEGORY) for name in self.weights if name.startswith(CATEGORY)]
+        if unknown := [name for name in named if name not in known]:
+            raise ConfigError(
+                f"reward.weights: no prompt has the category {unknown[0]!r}; there are {', '.join(sorted(known))}."
+            )
 
 
 class PolicySection(Section):
@@ -218,6 +297,7 @@ class Config(Section):
     model: ModelSection = ModelSection()
     judge: JudgeSection = JudgeSection()
     prompts: PromptsSection = PromptsSection()
+    sft: SftSection = SftSection()
     responses: ResponsesSection = ResponsesSection()
     labels: LabelsSection = LabelsSection()
     red_team: RedTeamSection = RedTeamSection()

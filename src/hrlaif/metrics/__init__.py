@@ -5,6 +5,7 @@ What cannot be measured (no rows, or one row where a spread is needed) has the v
 """
 
 from hrlaif.metrics.agreement import agreement, cohen_kappa, flip_rate
+from hrlaif.metrics.correlation import spearman
 from hrlaif.metrics.means import bootstrap_mean, paired_difference
 from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
 from hrlaif.metrics.ranking import bradley_terry, preferred
@@ -26,6 +27,7 @@ __all__ = [
     "paired_difference",
     "paired_shares",
     "preferred",
+    "spearman",
     "unmeasured",
     "wilson",
     "win_ratio",

@@ -15,7 +15,7 @@ from peft.tuners.lora import Linear as LoraLinear
 
 from hrlaif.config import LoraSection
 from hrlaif.errors import ModelError
-from hrlaif.nn.backbone import Backbone, Placement, load_causal, load_scorer
+from hrlaif.nn.backbone import Backbone, Placement, load_causal, load_scorer, quiet
 from hrlaif.nn.seeds import derive
 
 # PEFT saves the adapter of this name in the folder itself, any other in a folder below.
@@ -181,6 +181,22 @@ def save_trained(backbone: Backbone, folder: Path) -> None:
             backbone.model.save_pretrained(str(folder), selected_adapters=[TRAINED], save_embedding_layers=False)
         else:
             backbone.model.save_pretrained(str(folder))
+    backbone.chat.tokenizer.save_pretrained(str(folder))
+
+
+def save_whole(backbone: Backbone, folder: Path, dtype: torch.dtype) -> None:
+    """Write the trained model as one that needs no adapter, with the tokens at which its responses end.
+
+    Merged in float32 and then stored as `dtype`. The backbone is used up.
+    """
+    with _no_warnings(), quiet():
+        model = backbone.model
+        if hasattr(model, "peft_config"):
+            model = model.to("cpu", torch.float32).merge_and_unload()
+        model = model.to(dtype)
+        model.generation_config.eos_token_id = sorted(backbone.chat.stop_ids)
+        model.generation_config.pad_token_id = backbone.chat.pad_id
+        model.save_pretrained(str(folder))
     backbone.chat.tokenizer.save_pretrained(str(folder))
 
 

@@ -30,14 +30,16 @@ class Placement:
     @property
     def tokens_per_pass(self) -> int:
         """Tokens that one forward and backward pass holds where the configuration leaves it to us."""
-        return 1024 if self.device.type == "cpu" else 16384
+        # On a CPU larger passes are no faster, and their activations are most of what a training holds.
+        return 512 if self.device.type == "cpu" else 16384
 
 
 @dataclass(slots=True)
 class Backbone:
     """A loaded model with its chat rendering. `base` is the name or folder that adapters are trained on.
 
-    `first_layer` is where passes that are given lower states begin.
+    `first_layer` is where passes that are given lower states begin; `forks` says that two responses to one prompt may
+    run as one row.
     """
 
     model: Any
@@ -45,6 +47,7 @@ class Backbone:
     base: str
     place: Placement
     first_layer: int = 0
+    forks: bool = False
 
     @property
     def trunk(self) -> Any:
@@ -60,7 +63,9 @@ class Backbone:
     @property
     def shares_openings(self) -> bool:
         """True where every layer keeps keys and values of all tokens, so that one computation serves many rows."""
-        kinds = getattr(self.inner.config.get_text_config(), "layer_types", None) or ["full_attention"]
+        config = self.inner.config.get_text_config()
+        slides = (getattr(config, "sliding_window", None) or self.max_length) < self.max_length
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if slides else "full_attention"]
         return set(kinds) == {"full_attention"}
 
     def batch(self, conversations: Sequence[Conversation], lower: Sequence[torch.Tensor] | None = None) -> Batch:

@@ -41,7 +41,8 @@ class Chat:
 
     def __init__(self, tokenizer: Any, *, generation_eos: int | Sequence[int] | None = None) -> None:
         self.tokenizer = tokenizer
-        if not tokenizer.chat_template:
+        self.has_own_template = bool(tokenizer.chat_template)
+        if not self.has_own_template:
             tokenizer.chat_template = resources.files("hrlaif.nn").joinpath("plain_chat.txt").read_text("utf-8").strip()
         self.end_id = _end_of_turn(tokenizer)
         eos = [generation_eos] if isinstance(generation_eos, int) else list(generation_eos or ())

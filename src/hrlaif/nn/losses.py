@@ -7,15 +7,21 @@ from torch.nn.functional import logsigmoid
 
 
 def preference_loss(
-    chosen_B: torch.Tensor, rejected_B: torch.Tensor, probability_B: torch.Tensor, *, centring: float
+    chosen_B: torch.Tensor,
+    rejected_B: torch.Tensor,
+    probability_B: torch.Tensor,
+    *,
+    centring: float,
+    margin_B: torch.Tensor | float = 0.0,
 ) -> torch.Tensor:
     """Bradley-Terry with soft labels, and a pull of the scores towards 0; one number per pair.
 
-    With `d = chosen - rejected` and `p = probability`: `-(p log sigmoid(d) + (1 - p) log sigmoid(-d))`
-    `+ centring * (chosen + rejected)**2`. At p = 0.5 the first part is smallest at d = 0.
+    With `d = chosen - rejected - margin` and `p = probability`: `-(p log sigmoid(d) + (1 - p) log sigmoid(-d))`
+    `+ centring * (chosen + rejected)**2`. The first part is smallest where the chosen score leads by `margin +
+    log(p / (1 - p))`. (The margin: Touvron et al., arXiv:2307.09288, equation 2.)
     """
-    margin_B = chosen_B - rejected_B
-    ranking_B = -(probability_B * logsigmoid(margin_B) + (1 - probability_B) * logsigmoid(-margin_B))
+    lead_B = chosen_B - rejected_B - margin_B
+    ranking_B = -(probability_B * logsigmoid(lead_B) + (1 - probability_B) * logsigmoid(-lead_B))
     return ranking_B + centring * (chosen_B + rejected_B) ** 2
 
 

@@ -21,6 +21,7 @@ USUAL_NAMES = {
     "split": ("split",),
     "hazard": ("hazard",),
     "source": ("source",),
+    "response": ("response", "completion", "output"),
 }
 MAY_BE_SEVERAL = ("prompt", "choices")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hrlaif.artifacts import fingerprint
-from hrlaif.config import BUNDLED, PromptSource, PromptsSection
+from hrlaif.config import BUNDLED, PromptSource, PromptsSection, SftSection
 from hrlaif.errors import DataError
 from hrlaif.prompts.bundled import bundled, bundled_files
 from hrlaif.prompts.problems import Problems
@@ -30,7 +30,7 @@ def load(section: PromptsSection, *, seed: int) -> list[Prompt]:
     """
     if not section.sources:
         raise DataError('prompts.sources is empty. Name a file, a dataset folder or "bundled".')
-    found = _with_ids([draft for source in section.sources for draft in _drafts(source, seed)])
+    found = read_drafts(section, seed=seed)
     prompts = divide(found, evaluation_share=section.evaluation_share, seed=seed)
     chosen: set[str] = set()
     for split, limit in ((Split.TRAIN, section.train), (Split.EVALUATION, section.evaluation)):
@@ -47,8 +47,13 @@ def load(section: PromptsSection, *, seed: int) -> list[Prompt]:
     return [prompt for prompt in prompts if prompt.id in chosen]
 
 
-def input_files(section: PromptsSection) -> list[Path]:
-    """Every file that `load` reads for this section, for a fingerprint of its input.
+def read_drafts(section: PromptsSection | SftSection, *, seed: int) -> list[Draft]:
+    """The rows of all sources of a section, each with its id."""
+    return _with_ids([draft for source in section.sources for draft in _drafts(source, seed)])
+
+
+def input_files(section: PromptsSection | SftSection) -> list[Path]:
+    """Every file that is read for this section, for a fingerprint of its input.
 
     Raises:
         DataError: A source is missing or of a kind that cannot be read.
@@ -74,7 +79,7 @@ def _drafts(source: PromptSource, seed: int) -> list[Draft]:
 
 def _with_ids(found: Sequence[Draft]) -> list[Draft]:
     """Ids for the rows that have none, from file name and content: they stay when rows are added or moved."""
-    problems = Problems("prompts.sources")
+    problems = Problems("sources")
     where: dict[str, str] = {}
     for draft in found:
         if draft.has_id:

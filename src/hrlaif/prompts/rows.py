@@ -30,13 +30,17 @@ Member = TypeVar("Member", bound=Enum)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A prompt on its way in: where it stands, its normalised text, and what the source left open."""
+    """A prompt on its way in: where it stands, its normalised text, and what the source left open.
+
+    `response` is the row's response as the source has it, for those who read demonstrations.
+    """
 
     prompt: Prompt
     where: str
     text_key: str
     has_id: bool
     has_split: bool
+    response: Any = None
 
 
 def drafts(source: PromptSource) -> list[Draft]:
@@ -75,7 +79,7 @@ def text_key(messages: tuple[Message, ...]) -> str:
 
 def _draft(row: Row, values: Mapping[str, list[Any]], source: PromptSource) -> Draft:
     def one(field: str) -> str | None:
-        return _text(values.get(field, [None])[0], field)
+        return cell_text(values.get(field, [None])[0], field)
 
     choices, labels = options(values.get("choices", []))
     task = _member(Task, one("task")) or source.task
@@ -109,10 +113,22 @@ def _draft(row: Row, values: Mapping[str, list[Any]], source: PromptSource) -> D
         split=split or Split.TRAIN,
         hazard=hazard,
     )
-    return Draft(prompt, row.where, key, identity is not None, split is not None)
+    return Draft(prompt, row.where, key, identity is not None, split is not None, _response(values))
 
 
-def _text(value: Any, field: str) -> str | None:
+def _response(values: Mapping[str, list[Any]]) -> Any:
+    """The response column, or what the assistant says at the end of the conversation."""
+    written = values.get("response", [None])[0]
+    if written is not None:
+        return written
+    turns = values.get("messages", values.get("prompt", [None]))[0]
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    if isinstance(last, dict) and ROLES.get(str(last.get("role", last.get("from"))).lower()) == "assistant":
+        return last.get("content", last.get("value"))
+    return None
+
+
+def cell_text(value: Any, field: str) -> str | None:
     """A cell as text without surrounding space; None where it is empty (null, NaN, blank)."""
     if value is None or value != value:
         return None
@@ -141,7 +157,7 @@ def _messages(values: Mapping[str, list[Any]]) -> tuple[Message, ...]:
     if turns is None and isinstance(parts[0], list):
         turns = parts[0]
     if turns is None:
-        text = "\n\n".join(part for value in parts if (part := _text(value, "prompt")))
+        text = "\n\n".join(part for value in parts if (part := cell_text(value, "prompt")))
         if not text:
             raise DataError("the prompt is empty. Fill it in, or delete the row.")
         return (Message("user", text),)
@@ -164,7 +180,7 @@ def _message(turn: Any) -> Message:
     role = str(turn.get("role", turn.get("from"))).lower()
     if role not in ROLES:
         raise DataError(f"role {role!r} of a message is unknown; use system, user or assistant.")
-    content = _text(turn.get("content", turn.get("value")), "message content")
+    content = cell_text(turn.get("content", turn.get("value")), "message content")
     if content is None:
         raise DataError(f"a {role} message is empty. Fill it in, or delete the row.")
     return Message(ROLES[role], content)
@@ -176,7 +192,7 @@ def _reference(value: Any, task: Task | None) -> str | None:
         if len(value) > 1:
             raise DataError(f"reference is a list of {len(value)} answers ({str(value)[:60]}). Give one final answer.")
         value = value[0] if value else None
-    text = _text(value, "reference")
+    text = cell_text(value, "reference")
     if text is None or task is Task.OPEN:
         return text
     if marked := re.findall(r"(?m)^\s*####\s*(\S.*)$", text):

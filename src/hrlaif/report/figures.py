@@ -21,7 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hrlaif.report.layout import Curves, Dots, Histogram, Panel, Plane, Point, Stacks
+from hrlaif.report.layout import Calibration, Curves, Dots, Histogram, Panel, Plane, Point, Stacks
 from hrlaif.report.svg import INK
 
 FULL_PX, HALF_PX = 460, 400
@@ -112,7 +112,7 @@ def _height(panel: Panel) -> float:
         return 92 + len(chart.rows) * (13 + 10 * len(chart.series))
     if isinstance(chart, Stacks):
         return 100 + len(chart.rows) * 27
-    return 300 if isinstance(chart, Plane) else 250
+    return 300 if isinstance(chart, (Plane, Calibration)) else 250
 
 
 def _legend_rows(panel: Panel) -> int:
@@ -305,6 +305,35 @@ def _plane(axes: Axes, chart: Plane) -> None:
     _legend(axes, len(chart.points))
 
 
+def _calibration(axes: Axes, chart: Calibration) -> None:
+    axes.plot([0.5, 1], [0.5, 1], color=INK, linewidth=1, linestyle=(0, (3, 3)), alpha=0.6, label="as stated")
+    for index, (name, line) in enumerate(chart.lines.items()):
+        points = [point for _, point in line]
+        # A little apart, so that no interval hides another.
+        aside = 0.006 * (index - (len(chart.lines) - 1) / 2)
+        axes.errorbar(
+            [predicted + aside for predicted, _ in line],
+            [point.value for point in points],
+            yerr=[[_reach(point)[side][0] for point in points] for side in (0, 1)],
+            fmt=MARKERS.get(name, "o"),
+            linestyle=STYLES.get(name, "-"),
+            color=_colour(name, index),
+            markersize=6,
+            linewidth=1.6,
+            clip_on=False,
+            label=name,
+        )
+    lowest = min(point.low for line in chart.lines.values() for _, point in line)
+    axes.set_xlim(0.48, 1.0)
+    axes.set_ylim(min(0.4, math.floor(10 * lowest) / 10), 1.0)
+    for axis in (axes.xaxis, axes.yaxis):
+        _percent_axis(axis)
+    axes.set_xlabel(chart.across)
+    axes.set_ylabel(chart.up)
+    _grid(axes, "both")
+    _legend(axes, len(chart.lines) + 1)
+
+
 def _reach(point: Point) -> list[list[float]]:
     return [[max(0.0, point.value - point.low)], [max(0.0, point.high - point.value)]]
 
@@ -319,4 +348,5 @@ _DRAWERS: Mapping[type, Any] = {
     Curves: _curves,
     Histogram: _histogram,
     Plane: _plane,
+    Calibration: _calibration,
 }

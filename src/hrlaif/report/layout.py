@@ -83,7 +83,16 @@ class Plane:
     up: str
 
 
-Chart: TypeAlias = Dots | Stacks | Curves | Histogram | Plane
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Stated probability against observed share, one line per series; on the diagonal both are the same."""
+
+    lines: Mapping[str, tuple[tuple[float, Point], ...]]
+    across: str
+    up: str
+
+
+Chart: TypeAlias = Dots | Stacks | Curves | Histogram | Plane | Calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,27 @@ from dataclasses import dataclass
 
 from hrlaif.errors import DataError
 from hrlaif.nn.chat import Chat, Conversation
+from hrlaif.nn.forks import Fork
 from hrlaif.types import Pair
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """One pair, rendered. `cut` prompt tokens were dropped on the left to fit."""
+    """One pair, rendered: both sides begin with the same prompt tokens.
+
+    `weight` is how much it counts in the loss, `margin` how far the chosen score is to lead beyond the label's odds.
+    """
 
     pair: Pair
     chosen: Conversation
     rejected: Conversation
+    weight: float = 1.0
+    margin: float = 0.0
 
     @property
-    def length(self) -> int:
-        """Tokens of the longer side."""
-        return max(self.chosen.length, self.rejected.length)
+    def fork(self) -> Fork:
+        """Both sides as one row."""
+        return Fork(self.chosen, self.rejected)
 
     @property
     def was_cut(self) -> bool:

@@ -1,4 +1,4 @@
-"""How good a reward model is on pairs it never saw, beside rules that only look at the length."""
+"""How good a reward model is on pairs it never saw: accuracy, calibration, and what it owes to length."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hrlaif.metrics import wilson
+from hrlaif.metrics import measured, spearman, wilson
+from hrlaif.metrics.calibration import brier, curve, expected_calibration_error, log_loss
 from hrlaif.reward.data import TokenPair
 
 Plain = dict[str, Any]
 
 
 def measure(pairs: Sequence[TokenPair], chosen: Sequence[float], rejected: Sequence[float]) -> Plain:
-    """Accuracy in all, by category and by basis, each with its 95 % interval and count; baselines; length correlation.
+    """Accuracy in all, by category and by basis, each with its 95 % interval and count; baselines, calibration, length.
 
     A pair counts as right where the chosen response scores higher, as half right where the scores are equal. The
     baselines are right where the chosen response is the shorter (longer) one in tokens. Empty without pairs.
@@ -23,7 +24,6 @@ def measure(pairs: Sequence[TokenPair], chosen: Sequence[float], rejected: Seque
         return {}
     right = [_right(one, other) for one, other in zip(chosen, rejected, strict=True)]
     longer = [_right(len(item.chosen.response), len(item.rejected.response)) for item in pairs]
-    lengths = [len(item.chosen.response) for item in pairs] + [len(item.rejected.response) for item in pairs]
     return {
         "pairs": len(pairs),
         "prompts": len({item.pair.prompt_id for item in pairs}),
@@ -31,18 +31,53 @@ def measure(pairs: Sequence[TokenPair], chosen: Sequence[float], rejected: Seque
         "by_category": _grouped(pairs, right, lambda item: item.pair.category),
         "by_basis": _grouped(pairs, right, lambda item: item.pair.basis.value),
         "baselines": {"shorter wins": _share([1 - share for share in longer]), "longer wins": _share(longer)},
-        "length_correlation": correlation([*chosen, *rejected], lengths),
+        "calibration": calibration(pairs, chosen, rejected),
+        "length_correlation": length_correlation(pairs, chosen, rejected),
         "mean_score_chosen": sum(chosen) / len(chosen),
         "mean_score_rejected": sum(rejected) / len(rejected),
     }
 
 
-def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Pearson's correlation, None where one side does not vary."""
-    mean_one, mean_other = sum(one) / len(one), sum(other) / len(other)
-    together = sum((a - mean_one) * (b - mean_other) for a, b in zip(one, other, strict=True))
-    spread = math.sqrt(sum((a - mean_one) ** 2 for a in one) * sum((b - mean_other) ** 2 for b in other))
-    return together / spread if spread > 1e-12 else None
+def calibration(pairs: Sequence[TokenPair], chosen: Sequence[float], rejected: Sequence[float]) -> Plain:
+    """How far P(chosen beats rejected) = sigmoid(chosen - rejected) can be taken at its word, against the soft labels.
+
+    `log_loss` in nats and `brier` stand beside what the labels themselves would get (`label_log_loss`,
+    `label_brier`): no model can do better on these pairs.
+    """
+    predicted = [_sigmoid(one - other) for one, other in zip(chosen, rejected, strict=True)]
+    labels = [item.pair.probability for item in pairs]
+    bins = curve(predicted, labels)
+    return {
+        "expected_error": expected_calibration_error(bins),
+        "log_loss": log_loss(predicted, labels),
+        "label_log_loss": log_loss(labels, labels),
+        "brier": brier(predicted, labels),
+        "label_brier": brier(labels, labels),
+        "curve": [dataclasses.asdict(one) for one in bins],
+    }
+
+
+def length_correlation(pairs: Sequence[TokenPair], chosen: Sequence[float], rejected: Sequence[float]) -> Plain:
+    """Spearman's correlation of scores with response tokens: over all responses, and within pairs (differences).
+
+    Within pairs every difference is taken both ways round, so that it does not matter which side was chosen. Responses
+    of one pair are not independent: the count, and so the interval, is that of pairs.
+    """
+    scores = [*chosen, *rejected]
+    lengths = [len(item.chosen.response) for item in pairs] + [len(item.rejected.response) for item in pairs]
+    leads = [one - other for one, other in zip(chosen, rejected, strict=True)]
+    longer_by = [len(item.chosen.response) - len(item.rejected.response) for item in pairs]
+    n = len(pairs)
+    return measured(
+        [
+            spearman(scores, lengths, name="overall", n=n),
+            spearman([*leads, *(-x for x in leads)], [*longer_by, *(-x for x in longer_by)], name="within pairs", n=n),
+        ]
+    )
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def _right(one: float, other: float) -> float:

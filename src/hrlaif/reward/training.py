@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,18 @@ import torch
 from hrlaif.artifacts import encode, fingerprint, write_json
 from hrlaif.config import RewardSection
 from hrlaif.nn.adapters import save_trained, trainable
-from hrlaif.nn.backbone import Backbone, placement
-from hrlaif.nn.batches import by_length
+from hrlaif.nn.backbone import Backbone, Placement, placement
 from hrlaif.nn.card import write_card
-from hrlaif.nn.checkpoint import Checkpoints, Curve, restore_tensors, trained_tensors
+from hrlaif.nn.checkpoint import Checkpoints
+from hrlaif.nn.epochs import EarlyStop, Epochs
+from hrlaif.nn.forks import can_fork
 from hrlaif.nn.losses import preference_loss
 from hrlaif.nn.memory import out_of_memory
-from hrlaif.nn.optimise import decayed, optimiser
-from hrlaif.nn.optimise import step as optimiser_step
-from hrlaif.nn.scoring import batch_scores, score_tokens
-from hrlaif.nn.seeds import derive, generator, permutation
-from hrlaif.progress import Progress
+from hrlaif.nn.scoring import fork_length, fork_scores, score_forks
+from hrlaif.nn.seeds import generator
 from hrlaif.reward.data import TokenPair, render, split
 from hrlaif.reward.measure import measure
+from hrlaif.reward.weights import described, weigh
 from hrlaif.types import Pair
 
 REMEDY = "a smaller reward.pairs_per_step, reward.batch_tokens or reward.max_tokens"
@@ -58,18 +56,23 @@ def train(
     longest = min(section.max_tokens, training.backbone.max_length)
     rendered = render(pairs, training.backbone.chat, max_tokens=longest)
     train_pairs, held_out = split(rendered, held_out=section.held_out)
+    train_pairs, held_out = weigh(train_pairs, held_out, section)
     checkpoints = Checkpoints(out / "checkpoints", settings=settings)
+    stop = training.early_stop(held_out)
     with out_of_memory("reward model", REMEDY):
-        seconds = training.run(train_pairs, checkpoints, out / "metrics.jsonl")
+        rows = training.run(train_pairs, checkpoints, out / "metrics.jsonl", stop)
         found = training.measure(held_out)
     summary: dict[str, object] = {
         "base": base,
         "pairs": len(rendered),
         "train_pairs": len(train_pairs),
         "cut_prompts": sum(item.was_cut for item in rendered),
-        "steps": training.steps(train_pairs),
+        "weights": described(train_pairs),
+        "margin": section.margin,
+        "steps": len(rows),
+        **({"best_step": stop.best_step, "best_held_out_loss": stop.best_loss} if stop is not None else {}),
         "max_tokens": longest,
-        "seconds": round(seconds, 2),
+        "seconds": round(sum(row["seconds"] for row in rows), 2),
         "held_out": found,
     }
     save_trained(training.backbone, out)
@@ -79,87 +82,57 @@ def train(
     return summary
 
 
-class Training:
+class Training(Epochs[TokenPair]):
     """The model under training and its optimiser."""
 
-    def __init__(self, base: str, section: RewardSection, place: Any, *, seed: int) -> None:
-        self.section, self.seed = section, seed
-        self.backbone: Backbone = trainable(base, section.lora, place, seed=seed, scorer=True)
-        self.head = self.backbone.inner.score
-        self.parameters = [p for p in self.backbone.model.parameters() if p.requires_grad]
+    def __init__(self, base: str, section: RewardSection, place: Placement, *, seed: int) -> None:
+        backbone = trainable(base, section.lora, place, seed=seed, scorer=True)
+        backbone.forks = backbone.shares_openings and can_fork(backbone.trunk)
+        self.section, self.head = section, backbone.inner.score
         _start_head(self.head, seed)
-        self.optimizer = optimiser(self.parameters, learning_rate=section.learning_rate)
-        self.batch_tokens = section.batch_tokens or place.tokens_per_pass
+        super().__init__(
+            backbone, section, per_step=section.pairs_per_step, seed=seed, title="reward model", unit="pairs"
+        )
 
-    def steps(self, pairs: Sequence[TokenPair]) -> int:
-        """Optimiser steps in all epochs."""
-        return self.section.epochs * self._steps_per_epoch(len(pairs))
+    def length(self, item: TokenPair) -> int:
+        """Tokens that a pass runs for both sides."""
+        return fork_length(self.backbone, item.fork)
 
-    def _steps_per_epoch(self, pairs: int) -> int:
-        return -(-pairs // self.section.pairs_per_step)
+    def size(self, items: Sequence[TokenPair]) -> float:
+        """The count of pairs."""
+        return len(items)
 
-    def run(self, pairs: Sequence[TokenPair], checkpoints: Checkpoints, metrics: Path) -> float:
-        """Train to the end from the newest checkpoint; returns the seconds of all steps, earlier attempts included."""
-        total, first = self.steps(pairs), 0
-        state = checkpoints.load(self.backbone.place.device)
-        if state is not None:
-            restore_tensors(self.backbone.model, state["tensors"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            first = int(state["step"])
-        curve = Curve(metrics, steps_done=first)
-        with Progress("reward model, steps", total, done=first) as progress:
-            for index in range(first, total):
-                curve.add(self.step(pairs, index, total))
-                if (index + 1) % self.section.checkpoint_every == 0 and index + 1 < total:
-                    tensors = trained_tensors(self.backbone.model)
-                    checkpoints.save(index + 1, {"tensors": tensors, "optimizer": self.optimizer.state_dict()})
-                progress.advance()
-        return sum(row["seconds"] for row in curve.rows())
-
-    def step(self, pairs: Sequence[TokenPair], index: int, total: int) -> dict[str, float]:
-        """Step `index` of `total`: one update from `pairs_per_step` pairs; returns its line of the curve."""
-        started = time.perf_counter()
-        epoch, within = divmod(index, self._steps_per_epoch(len(pairs)))
-        order = permutation(len(pairs), self.seed, "pairs", epoch)
-        size = self.section.pairs_per_step
-        chosen_pairs = [pairs[place] for place in order[within * size : (within + 1) * size]]
-        torch.manual_seed(derive(self.seed, "dropout", index))
-        self.backbone.model.train(self.section.lora.dropout > 0)
-        loss, right = 0.0, 0.0
-        for group in by_length([2 * item.length for item in chosen_pairs], max_tokens=self.batch_tokens):
-            part_loss, part_right = self._accumulate([chosen_pairs[place] for place in group], len(chosen_pairs))
-            loss, right = loss + part_loss, right + part_right
-        rate = decayed(self.section.learning_rate, index, total)
-        where = f"reward model, step {index + 1} of {total}"
-        norm = optimiser_step(self.optimizer, learning_rate=rate, max_grad_norm=self.section.max_grad_norm, where=where)
-        self.backbone.model.eval()
-        return {
-            "step": index + 1,
-            "loss": loss,
-            "accuracy": right,
-            "grad_norm": norm,
-            "learning_rate": rate,
-            "seconds": round(time.perf_counter() - started, 3),
-        }
-
-    def _accumulate(self, part: Sequence[TokenPair], of: int) -> tuple[float, float]:
+    def accumulate(self, part: Sequence[TokenPair], of: float) -> dict[str, float]:
         """Add the gradients of some of a step's pairs; their share of the step's loss and accuracy."""
-        batch = self.backbone.batch([item.chosen for item in part] + [item.rejected for item in part])
-        scores_B = batch_scores(self.backbone, self.head, batch)
-        chosen_B, rejected_B = scores_B.chunk(2)
-        probability_B = torch.tensor([item.pair.probability for item in part], device=scores_B.device)
-        losses_B = preference_loss(chosen_B, rejected_B, probability_B, centring=self.section.centring)
-        loss = losses_B.sum() / of
+        chosen_B, rejected_B = fork_scores(self.backbone, self.head, [item.fork for item in part])
+        loss = self._losses(part, chosen_B, rejected_B).sum() / of
         loss.backward()  # type: ignore[no-untyped-call]
         right = (chosen_B > rejected_B).float() + 0.5 * (chosen_B == rejected_B).float()
-        return float(loss.detach()), float(right.sum()) / of
+        return {"loss": float(loss.detach()), "accuracy": float(right.sum()) / of}
+
+    def _losses(self, pairs: Sequence[TokenPair], chosen_B: torch.Tensor, rejected_B: torch.Tensor) -> torch.Tensor:
+        """The weighted loss of each pair."""
+        columns = [(item.pair.probability, item.margin, item.weight) for item in pairs]
+        probability_B, margin_B, weight_B = torch.tensor(columns, device=chosen_B.device).unbind(dim=1)
+        centring = self.section.centring
+        return weight_B * preference_loss(chosen_B, rejected_B, probability_B, centring=centring, margin_B=margin_B)
+
+    def early_stop(self, held_out: Sequence[TokenPair]) -> EarlyStop | None:
+        """What watches the loss on the held-out pairs, None where nothing is to."""
+        if not self.section.early_stop.every:
+            return None
+        counted = [item for item in held_out if item.weight]
+
+        def loss() -> float:
+            chosen, rejected = score_forks(self.backbone, self.head, [item.fork for item in counted])
+            losses_B = self._losses(counted, torch.tensor(chosen), torch.tensor(rejected))
+            return float(losses_B.sum()) / sum(item.weight for item in counted)
+
+        return EarlyStop(self.backbone.model, loss, self.section.early_stop)
 
     def measure(self, pairs: Sequence[TokenPair]) -> dict[str, Any]:
-        """Accuracy on held-out pairs."""
-        scores = score_tokens(
-            self.backbone, self.head, [item.chosen for item in pairs] + [item.rejected for item in pairs]
-        )
-        return measure(pairs, scores[: len(pairs)], scores[len(pairs) :])
+        """Accuracy, calibration and length on held-out pairs."""
+        return measure(pairs, *score_forks(self.backbone, self.head, [item.fork for item in pairs]))
 
 
 def _start_head(head: Any, seed: int) -> None:

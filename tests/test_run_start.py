@@ -1,0 +1,40 @@
+"""Tests of which model a run starts from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hrlaif.config import parse
+from hrlaif.models.http_sampler import HttpSampler
+from hrlaif.run import Run
+
+SFT = {"sources": [{"path": "shown.jsonl"}]}
+
+
+def opened(folder: Path, **values: object) -> Run:
+    return Run(parse({"run_dir": str(folder), **values}, where="test"))
+
+
+def test_a_fine_tuned_run_starts_everything_from_the_fine_tuned_model(tmp_path: Path, tiny_model: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "sft")
+    # Named "bundled", training responses would come from llama.cpp, which holds the model as it was.
+    for name in ("bundled", "some/model"):
+        with opened(tmp_path, model={"name": name, "device": "cpu"}, sft=SFT) as run:
+            assert run.base_model == str(tmp_path / "sft")
+            sampler, _ = run.training_sampler()
+            assert sampler.name == run.contestant("start").name == "sft"
+    with opened(tmp_path, model={"name": "some/model"}, sft=SFT) as run:
+        assert run.pretrained_model == "some/model"
+    with opened(tmp_path, model={"name": "some/model"}) as run:
+        assert run.base_model == "some/model"
+
+
+def test_an_endpoint_that_draws_responses_beside_a_fine_tuning_is_spoken_of(tmp_path: Path) -> None:
+    endpoint = {"url": "http://127.0.0.1:9/v1", "model": "policy"}
+    with opened(tmp_path, sft=SFT, responses={"endpoint": endpoint}) as run:
+        with pytest.warns(UserWarning, match=r"'policy' at responses\.endpoint: it must serve .*sft"):
+            sampler, _ = run.training_sampler()
+    assert isinstance(sampler, HttpSampler)
