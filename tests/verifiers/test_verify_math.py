@@ -367,3 +367,21 @@ def test_a_number_too_large_to_write_down_decides_nothing_and_hangs_nothing(powe
     assert verify_math(power, rf"\boxed{{{power}}}")[0] is C
     assert verify_math("12", rf"\boxed{{{power}}}")[0] is not C
     assert verify_math(power, r"\boxed{12}")[0] is not C
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "found"),
+    [
+        ("It is 4.", Outcome.CORRECT, "4"),
+        ("We count them.\nSo it's 4 apples.", Outcome.CORRECT, "4 apples"),
+        ("This is 7.", Outcome.WRONG, "7"),
+        ("It is five.", Outcome.WRONG, "five."),
+        # No formula, though its words are short: two numbers, and nothing says which one is the answer.
+        ("2 + 2 is 4.", Outcome.UNREADABLE, None),
+        ("It is not 4.", Outcome.UNREADABLE, None),
+    ],
+)
+def test_a_closing_sentence_of_short_words_is_read_by_what_stands_behind_its_verb(
+    text: str, outcome: Outcome, found: str | None
+) -> None:
+    assert verify_math("4", text, finish=Finish.STOP) == (outcome, found)

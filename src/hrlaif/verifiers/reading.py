@@ -190,8 +190,20 @@ def _bare_number(text: str) -> str:
     return re.sub(r"\s?[a-zA-Z]+$", "", text)
 
 
+# "So it is 4": what such a sentence says stands behind its verb.
+_SUBJECT = re.compile(
+    r"\W*(?:(?:so|thus|hence|therefore|then|well)\W+)?(?:it|this|that|these|those|they)"
+    r"(?:\s+(?:is|are|was|were|equals?|must be|would be|will be)|['’]s)\s+(?=\S)",
+    re.I,
+)
+
+
+_SHORT_VERB = re.compile(r"(?<![\\a-zA-Z])(?:is|am|be)(?![a-zA-Z])", re.I)
+
+
 def _closing_answer(text: str) -> Answer | None:
     """The answer in the last sentences of a text that announces none."""
+    text = _SUBJECT.sub("", text, count=1) if _SUBJECT.match(text) else text
     if is_refusal("\n".join(closing_sentences(text, 2))):
         return None
     sentences = closing_sentences(text)
@@ -212,7 +224,9 @@ def _closing_answer(text: str) -> Answer | None:
 def _closing_value(sentence: str) -> tuple[str | None, bool]:
     """(value, whether it is the only one) of a closing sentence; (None, False) if none stands out."""
     sentence = _EMPHASIS.sub("", sentence).strip().rstrip(".。!")
-    if quantity(sentence) is not None or (len(sentence) <= 200 and not _has_words(sentence)):
+    sentence = sentence[found.end() :] if (found := _SUBJECT.match(sentence)) else sentence
+    is_formula = len(sentence) <= 200 and not _has_words(sentence) and not _SHORT_VERB.search(sentence)
+    if quantity(sentence) is not None or is_formula:
         return sentence, True
     segments = list(_MATH.finditer(sentence))
     if segments:
