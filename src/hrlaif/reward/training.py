@@ -11,6 +11,7 @@ import torch
 
 from hrlaif.artifacts import encode, fingerprint, write_json
 from hrlaif.config import RewardSection
+from hrlaif.nn import processes
 from hrlaif.nn.adapters import save_trained, trainable
 from hrlaif.nn.backbone import Backbone, placement
 from hrlaif.nn.batches import by_length
@@ -54,7 +55,7 @@ def train(
         "reward", section.model_dump(), base, seed, device, dtype, [encode(pair).hex() for pair in pairs]
     )
     out.mkdir(parents=True, exist_ok=True)
-    training = Training(base, section, placement(device, dtype), seed=seed)
+    training = Training(base, section, placement(processes.own_device(device), dtype), seed=seed)
     longest = min(section.max_tokens, training.backbone.max_length)
     rendered = render(pairs, training.backbone.chat, max_tokens=longest)
     train_pairs, held_out = split(rendered, held_out=section.held_out)
@@ -72,6 +73,8 @@ def train(
         "seconds": round(seconds, 2),
         "held_out": found,
     }
+    if not processes.is_main():
+        return summary
     save_trained(training.backbone, out)
     _write_card(out, training.backbone, section, summary)
     write_json(out / "summary.json", summary)
@@ -123,12 +126,14 @@ class Training:
         order = permutation(len(pairs), self.seed, "pairs", epoch)
         size = self.section.pairs_per_step
         chosen_pairs = [pairs[place] for place in order[within * size : (within + 1) * size]]
-        torch.manual_seed(derive(self.seed, "dropout", index))
+        torch.manual_seed(derive(self.seed, "dropout", index, processes.rank()))
         self.backbone.model.train(self.section.lora.dropout > 0)
+        mine = processes.share(sorted(chosen_pairs, key=lambda item: -item.length))
         loss, right = 0.0, 0.0
-        for group in by_length([2 * item.length for item in chosen_pairs], max_tokens=self.batch_tokens):
-            part_loss, part_right = self._accumulate([chosen_pairs[place] for place in group], len(chosen_pairs))
+        for group in by_length([2 * item.length for item in mine], max_tokens=self.batch_tokens):
+            part_loss, part_right = self._accumulate([mine[place] for place in group], len(chosen_pairs))
             loss, right = loss + part_loss, right + part_right
+        loss, right = processes.summed([loss, right])
         rate = decayed(self.section.learning_rate, index, total)
         where = f"reward model, step {index + 1} of {total}"
         norm = optimiser_step(self.optimizer, learning_rate=rate, max_grad_norm=self.section.max_grad_norm, where=where)
@@ -156,9 +161,8 @@ class Training:
 
     def measure(self, pairs: Sequence[TokenPair]) -> dict[str, Any]:
         """Accuracy on held-out pairs."""
-        scores = score_tokens(
-            self.backbone, self.head, [item.chosen for item in pairs] + [item.rejected for item in pairs]
-        )
+        sides = [item.chosen for item in pairs] + [item.rejected for item in pairs]
+        scores = processes.rejoined(score_tokens(self.backbone, self.head, processes.share(sides)))
         return measure(pairs, scores[: len(pairs)], scores[len(pairs) :])
 
 
