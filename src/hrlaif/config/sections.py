@@ -286,13 +286,17 @@ Arm = Literal["rlaif", "hrlaif"]
 
 
 class Config(Section):
-    """The whole configuration of one run."""
+    """The whole configuration of one run.
+
+    `processes` is how many of them train reward models and policies together (0: one for each GPU of this machine).
+    """
 
     name: str = "run"
     run_dir: str = ""
     seed: int = 0
     arms: tuple[Arm, ...] = ("rlaif", "hrlaif")
     threads: Annotated[int, Field(ge=0)] = 0
+    processes: Annotated[int, Field(ge=0)] = 1
     model: ModelSection = ModelSection()
     judge: JudgeSection = JudgeSection()
     prompts: PromptsSection = PromptsSection()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from hrlaif.errors import ConfigError, LostError, ModelError
 
@@ -48,7 +50,7 @@ def is_main() -> bool:
 
 
 def share(items: Sequence[Item]) -> list[Item]:
-    """This process's part of the items: every `count()`-th, so that sorted items are dealt out evenly."""
+    """The part of the items that is for this process: every `count()`-th, so that sorted items are dealt out evenly."""
     return list(items[rank() :: count()])
 
 
@@ -106,7 +108,7 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
 def _sum_in_place(tensors: Sequence[torch.Tensor]) -> None:
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     _together(lambda: distributed.all_reduce(flat))
-    for tensor, sums in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+    for tensor, sums in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(sums.view_as(tensor))
 
 
@@ -146,6 +148,18 @@ def device_of(device: str, *, local_rank: int, processes: int, gpus: int) -> str
     return f"cuda:{local_rank}"
 
 
+def gpus_here(device: str) -> int:
+    """GPUs of this machine that the configured device stands for."""
+    return 0 if device == "cpu" else torch.cuda.device_count()
+
+
+def release_memory() -> None:
+    """Give GPU memory that is only kept for later back, before other processes want it."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+
+
 def _local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
@@ -159,10 +173,10 @@ def is_started_as_one_of_several(environment: Mapping[str, str]) -> bool:
 class Board:
     """Where the processes of a job find each other: orders from the first to the others, and why it failed."""
 
-    def __init__(self, store: distributed.TCPStore, attempt: str) -> None:
+    def __init__(self, store: TCPStore, attempt: str) -> None:
         self.port = int(store.port)
         # A launcher that restarts a job keeps its store, with the orders of the attempt that failed.
-        self._store = distributed.PrefixStore(f"hrlaif/{attempt}", store)
+        self._store = PrefixStore(f"hrlaif/{attempt}", store)
 
     def order(self, values: Mapping[str, object]) -> int:
         """Put up the next order; returns its number, from 1."""
@@ -181,7 +195,9 @@ class Board:
                 return None
             values: dict[str, Any] = json.loads(self._store.get(f"order/{number}"))
         except RuntimeError as error:
-            raise LostError("lost contact with the process that leads this training: it ended or was killed.") from error
+            raise LostError(
+                "lost contact with the process that leads this training: it ended or was killed."
+            ) from error
         return values
 
     def blame(self, reason: str, *, key: str) -> bool:
@@ -201,6 +217,15 @@ class Board:
                 return str(self._store.get(key).decode())
         return None
 
+    def finish(self) -> None:
+        """Tell the process that gives the orders that this one has read the last."""
+        with contextlib.suppress(RuntimeError):
+            self._store.add("finished", 1)
+
+    def finished(self) -> int:
+        """How many processes have read the last order."""
+        return int(self._store.add("finished", 0))
+
     @contextlib.contextmanager
     def joined(self, number: int, *, device: str) -> Iterator[None]:
         """Be one of several while the block lasts; all processes enter it for the same order.
@@ -212,7 +237,7 @@ class Board:
             gpus = torch.cuda.device_count()
             torch.cuda.set_device(device_of(device, local_rank=_local_rank(), processes=world, gpus=gpus))
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-        store = distributed.PrefixStore(f"group/{number}", self._store)
+        store = PrefixStore(f"group/{number}", self._store)
         _together(
             lambda: distributed.init_process_group(
                 backend, store=store, rank=int(os.environ["RANK"]), world_size=world, timeout=PATIENCE
@@ -228,7 +253,7 @@ def board() -> Board:
     """The board of the job that this process was started for; kept, since the first process may host it."""
     environment = os.environ
     hosted = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = distributed.TCPStore(
+    store = TCPStore(
         environment["MASTER_ADDR"],
         int(environment["MASTER_PORT"]),
         is_master=environment["RANK"] == "0" and not hosted,
@@ -240,4 +265,4 @@ def board() -> Board:
 
 def new_board() -> Board:
     """A board on a free port of this machine, for processes that this one is going to start."""
-    return Board(distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False), "0")
+    return Board(TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False), "0")

@@ -112,7 +112,7 @@ class _Drawn:
 def _draw(
     actors: Actors, prompts: Sequence[Sequence[int]], seeds: Sequence[int], section: PolicySection
 ) -> tuple[list[Answered], list[_Drawn]]:
-    """This process's rows: sampled by the policy, read by the other roles."""
+    """The rows that are for this process: sampled by the policy, read by the other roles."""
     sampled = actors.sample(prompts, seeds, max_tokens=section.max_tokens)
     answered = actors.answered(prompts, sampled)
     reference = actors.reference_logprobs(answered)
