@@ -26,7 +26,7 @@ from hrlaif.policy.update import When, update
 from hrlaif.progress import Progress
 from hrlaif.types import Prompt
 
-REMEDY = "smaller policy.rollouts, policy.batch_tokens or policy.max_tokens"
+REMEDY = "smaller policy.rollouts, policy.batch_tokens or policy.max_tokens, or policy.lora.gradient_checkpointing"
 
 
 def train(

@@ -28,7 +28,9 @@ from hrlaif.reward.data import TokenPair, render, split
 from hrlaif.reward.measure import measure
 from hrlaif.types import Pair
 
-REMEDY = "a smaller reward.pairs_per_step, reward.batch_tokens or reward.max_tokens"
+REMEDY = (
+    "a smaller reward.pairs_per_step, reward.batch_tokens or reward.max_tokens, or reward.lora.gradient_checkpointing"
+)
 
 
 def train(
