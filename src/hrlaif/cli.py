@@ -306,3 +306,7 @@ def _show_quality(found: dict[str, Any], *, as_json: bool) -> None:
 
 def _shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
