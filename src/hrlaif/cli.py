@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,8 +48,20 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", hel
 
 
 def main() -> None:
-    """Entry point of the `hrlaif` command."""
-    app()
+    """Entry point of the `hrlaif` command; of several processes (`torchrun`) the first runs it, the others help."""
+    if int(os.environ.get("WORLD_SIZE") or "1") == 1:
+        app()
+        return
+    from hrlaif import make, work
+
+    work.together(app, make.TRAININGS)
+
+
+def follow() -> None:
+    """Entry point of the processes that `hrlaif` starts itself (`processes` in the configuration)."""
+    from hrlaif import make, work
+
+    work.follow(make.TRAININGS, tell=None)
 
 
 def _reported(command: Callable[Parameters, None]) -> Callable[Parameters, None]:

@@ -5,7 +5,8 @@
     ├── DataError               a record or a file cannot be used                       exit code 2
     ├── ModelError              a model or an endpoint did not do its work              exit code 2
     │   ├── BudgetError         the money set aside for calls is spent; raise it to continue
-    │   └── CallError           one call failed for good: it costs its own record only, never the run
+    │   ├── CallError           one call failed for good: it costs its own record only, never the run
+    │   └── LostError           another process of the same training is gone; checkpoints are kept
     └── GateError               a quality gate or a check failed; the run is intact     exit code 1
 
 A message says what is wrong, in which record or file, the value seen, and what to do.
@@ -38,6 +39,10 @@ class BudgetError(ModelError):
 
 class CallError(ModelError):
     """One model call failed for good, after its retries. Stages count it and go on."""
+
+
+class LostError(ModelError):
+    """Another process of the same training died or cannot be reached; what it died of is its own to say."""
 
 
 class GateError(HrlaifError):

@@ -9,9 +9,10 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from hrlaif import artifacts, labels, pairs, prompts, responses
+from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
@@ -223,38 +224,55 @@ def make_pairs(run: Run, step: Step) -> None:
 
 def make_reward(run: Run, step: Step) -> None:
     """Train an arm's reward model."""
-    from hrlaif import reward
-
-    model = run.config.model
     check_categories(run, read(run, "prompts.jsonl", Prompt))
-    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
-        reward.train(
-            read(run, f"{step.arm}/pairs.jsonl", Pair),
-            base=run.base_model,
-            section=run.config.reward,
-            out=out,
-            seed=run.config.seed,
-            device=model.device,
-            dtype=model.dtype,
-        )
+    _trained(run, step, "reward")
 
 
 def make_policy(run: Run, step: Step) -> None:
     """Train an arm's policy with PPO against its reward model."""
+    _trained(run, step, "policy")
+
+
+def _trained(run: Run, step: Step, training: str) -> None:
+    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
+        work.train(run, work.Order(training, str(run.folder), str(step.arm), str(out)), TRAININGS)
+
+
+def train_reward(run: Run, arm: str, out: Path) -> None:
+    """Train an arm's reward model into `out`; of several processes each does its part."""
+    from hrlaif import reward
+
+    model = run.config.model
+    reward.train(
+        read(run, f"{arm}/pairs.jsonl", Pair),
+        base=run.base_model,
+        section=run.config.reward,
+        out=out,
+        seed=run.config.seed,
+        device=model.device,
+        dtype=model.dtype,
+    )
+
+
+def train_policy(run: Run, arm: str, out: Path) -> None:
+    """Train an arm's policy into `out`; of several processes each does its part."""
     from hrlaif import policy
 
     model = run.config.model
-    with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
-        policy.train(
-            of_split(run, Split.TRAIN),
-            base=run.base_model,
-            reward=run.folder / str(step.arm) / "reward",
-            section=run.config.policy,
-            out=out,
-            seed=run.config.seed,
-            device=model.device,
-            dtype=model.dtype,
-        )
+    policy.train(
+        of_split(run, Split.TRAIN),
+        base=run.base_model,
+        reward=run.folder / arm / "reward",
+        section=run.config.policy,
+        out=out,
+        seed=run.config.seed,
+        device=model.device,
+        dtype=model.dtype,
+    )
+
+
+# What several processes can do together, by the name that an order gives it.
+TRAININGS: work.Trainings = {"reward": train_reward, "policy": train_policy}
 
 
 def make_answers(run: Run, step: Step) -> None:

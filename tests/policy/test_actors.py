@@ -121,3 +121,34 @@ def test_a_reward_model_with_other_tokens_is_an_error(tiny_model: Path, whole_re
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ModelError, match=r"tokenizer .* is not the policy's"):
         Actors(str(tiny_model), other, SECTIONS[1], PLACE, seed=0)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=["top layer", "all layers", "all weights"])
+def test_recomputing_layers_keeps_less_and_changes_no_gradient(
+    tiny_model: Path, reward: Path, prompts: list[Prompt], section: PolicySection
+) -> None:
+    actors = made(tiny_model, reward, section)
+    answered = answers(actors, prompts)
+    # PyTorch keeps what is handed to the hook until the backward pass.
+    kept: list[int] = []
+    gradients = []
+    for recompute in (False, True):
+        actors.policy.recompute = recompute
+        kept.append(0)
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept[-1] += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            out = actors.evaluate(answered)
+        (out.logprobs_N.sum() + out.values_N.sum()).backward()  # type: ignore[no-untyped-call]
+        found = {name: p.grad for name, p in actors.trained.named_parameters() if p.grad is not None}
+        assert any(float(gradient.abs().max()) > 1e-2 for gradient in found.values())
+        gradients.append(found)
+        for parameter in actors.trained.parameters():
+            parameter.grad = None
+    assert kept[1] < kept[0] * 0.8
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-4, rtol=1e-4)

@@ -202,13 +202,14 @@ def test_a_training_that_diverges_says_so(tiny_model: Path, tmp_path: Path) -> N
         train(pairs(), base=str(tiny_model), section=section, out=tmp_path, seed=0, device="cpu")
 
 
-def test_the_size_of_a_pass_changes_no_result(tiny_model: Path, tmp_path: Path) -> None:
+def test_neither_the_size_of_a_pass_nor_recomputing_layers_changes_a_result(tiny_model: Path, tmp_path: Path) -> None:
     scores = []
-    for batch_tokens in (0, 64):
-        section = FAST.model_copy(update={"batch_tokens": batch_tokens, "lora": LoraSection()})
-        out = tmp_path / str(batch_tokens)
+    for batch_tokens, recompute in ((0, False), (64, False), (0, True)):
+        lora = LoraSection(gradient_checkpointing=recompute)
+        section = FAST.model_copy(update={"batch_tokens": batch_tokens, "lora": lora})
+        out = tmp_path / f"{batch_tokens} {recompute}"
         train(pairs(16), base=str(tiny_model), section=section, out=out, seed=0, device="cpu")
         scores.append(
             LocalReward(out, device="cpu").score([((Message("user", "x"),), "YES"), ((Message("user", "y"),), "no")])
         )
-    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    assert scores[1:] == [pytest.approx(scores[0], abs=1e-3)] * 2

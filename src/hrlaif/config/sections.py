@@ -125,13 +125,15 @@ class LoraSection(Section):
     """Low-rank adapters; `rank` 0 trains all weights.
 
     `layers` is how many layers, counted from the top, get an adapter (0: all). With fewer, PPO computes the layers
-    below once per response for policy, critic, reference and reward model together.
+    below once per response for policy, critic, reference and reward model together. `gradient_checkpointing` computes
+    each layer again for its gradient instead of keeping it: less memory, about a third more time, the same result.
     """
 
     rank: Annotated[int, Field(ge=0)] = 16
     layers: Annotated[int, Field(ge=0)] = 0
     alpha: Positive = 32.0
     dropout: Share = 0.0
+    gradient_checkpointing: bool = False
 
 
 class EpochsSection(Section):
@@ -287,13 +289,17 @@ Arm = Literal["rlaif", "hrlaif"]
 
 
 class Config(Section):
-    """The whole configuration of one run."""
+    """The whole configuration of one run.
+
+    `processes` is how many of them train reward models and policies together (0: one for each GPU of this machine).
+    """
 
     name: str = "run"
     run_dir: str = ""
     seed: int = 0
     arms: tuple[Arm, ...] = ("rlaif", "hrlaif")
     threads: Annotated[int, Field(ge=0)] = 0
+    processes: Annotated[int, Field(ge=0)] = 1
     model: ModelSection = ModelSection()
     judge: JudgeSection = JudgeSection()
     prompts: PromptsSection = PromptsSection()

@@ -14,8 +14,9 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model, load_peft_weig
 from peft.tuners.lora import Linear as LoraLinear
 
 from hrlaif.config import LoraSection
-from hrlaif.errors import ModelError
+from hrlaif.errors import ConfigError, ModelError
 from hrlaif.nn.backbone import Backbone, Placement, load_causal, load_scorer, quiet
+from hrlaif.nn.forward import has_layers
 from hrlaif.nn.seeds import derive
 
 # PEFT saves the adapter of this name in the folder itself, any other in a folder below.
@@ -32,6 +33,9 @@ def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, s
     if section.rank == 0:
         place = Placement(place.device, torch.float32)
     backbone = load_scorer(base, place) if scorer else load_causal(base, place)
+    if section.gradient_checkpointing and not has_layers(backbone.trunk):
+        raise ConfigError(f"lora.gradient_checkpointing: {base} does not hold its layers in a list. Leave it off.")
+    backbone.recompute = section.gradient_checkpointing
     if section.rank == 0:
         backbone.model.requires_grad_(True)
         return backbone

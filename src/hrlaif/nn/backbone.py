@@ -39,7 +39,8 @@ class Backbone:
     """A loaded model with its chat rendering. `base` is the name or folder that adapters are trained on.
 
     `first_layer` is where passes that are given lower states begin; `forks` says that two responses to one prompt may
-    run as one row.
+    run as one row. With `recompute`, passes with a gradient trade time for memory: each layer is computed again on the
+    way back.
     """
 
     model: Any
@@ -48,6 +49,7 @@ class Backbone:
     place: Placement
     first_layer: int = 0
     forks: bool = False
+    recompute: bool = False
 
     @property
     def trunk(self) -> Any:
@@ -70,13 +72,16 @@ class Backbone:
 
     def batch(self, conversations: Sequence[Conversation], lower: Sequence[torch.Tensor] | None = None) -> Batch:
         """Conversations laid out for this model; `lower` is what its `first_layer` lower layers made of each."""
+        recompute = self.recompute and torch.is_grad_enabled()
         return collate(
             conversations,
             pad_id=self.chat.pad_id,
             device=self.place.device,
-            share_opening=self.shares_openings,
+            # A layer that runs twice would put the opening's keys into the cache twice.
+            share_opening=self.shares_openings and not recompute,
             lower=lower,
             first_layer=self.first_layer,
+            recompute=recompute,
         )
 
     @property

@@ -37,6 +37,7 @@ class Batch:
     opening_TH: torch.Tensor | None = None
     lower_BTH: torch.Tensor | None = None
     first_layer: int = 0
+    recompute: bool = False
 
 
 def collate(
@@ -47,6 +48,7 @@ def collate(
     share_opening: bool = True,
     lower: Sequence[torch.Tensor] | None = None,
     first_layer: int = 0,
+    recompute: bool = False,
 ) -> Batch:
     """Lay conversations out as one batch; each needs at least one prompt and one response token.
 
@@ -78,6 +80,7 @@ def collate(
         opening_TH=lower[0][: len(opening)] if lower else None,
         lower_BTH=lower_BTH,
         first_layer=first_layer,
+        recompute=recompute,
     )
 
 

@@ -1,4 +1,7 @@
-"""Checkpoints that are whole or absent, so that a killed training continues where it was."""
+"""Checkpoints that are whole or absent, so that a killed training continues where it was.
+
+Of several processes only the first writes, and all read.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 import torch
 
 from hrlaif.artifacts import writing_to
+from hrlaif.nn import processes
 
 KEPT = 2
 
@@ -28,6 +32,8 @@ class Checkpoints:
 
     def save(self, step: int, state: dict[str, Any], also: Callable[[Path], None] | None = None) -> None:
         """Write one checkpoint, then drop all but the newest."""
+        if not processes.is_main():
+            return
         final = self.folder / f"step-{step:06d}"
         temporary = self.folder / f"{final.name}.tmp"
         with writing_to(final):
@@ -46,6 +52,11 @@ class Checkpoints:
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The newest checkpoint of these settings that can be read, None if there is none."""
+        state = self._newest(device)
+        processes.check_same("the checkpoint to continue from (step)", state and state["step"])
+        return state
+
+    def _newest(self, device: torch.device) -> dict[str, Any] | None:
         for folder in reversed(self._whole()):
             try:
                 state: dict[str, Any] = torch.load(folder / "state.pt", map_location=device, weights_only=True)
@@ -83,17 +94,21 @@ class Curve:
 
     def __init__(self, path: Path, *, steps_done: int) -> None:
         self.path = path
-        with writing_to(path):
-            lines = path.read_bytes().splitlines(keepends=True)[:steps_done] if path.exists() else []
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_bytes(b"".join(lines))
-            temporary.replace(path)
+        lines = path.read_bytes().splitlines(keepends=True)[:steps_done] if path.exists() else []
+        self._rows: list[dict[str, float]] = [json.loads(line) for line in lines]
+        if processes.is_main():
+            with writing_to(path):
+                temporary = path.with_name(path.name + ".tmp")
+                temporary.write_bytes(b"".join(lines))
+                temporary.replace(path)
 
     def add(self, row: dict[str, float]) -> None:
         """Append one step."""
-        with writing_to(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self._rows.append(row)
+        if processes.is_main():
+            with writing_to(self.path), self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, float]]:
         """All steps so far."""
-        return [json.loads(line) for line in self.path.read_text("utf-8").splitlines()]
+        return list(self._rows)

@@ -1,7 +1,7 @@
 """Training in epochs over a fixed list of items: the loop of the reward model and of supervised fine-tuning.
 
 Items come in a random order of each epoch, one optimiser step from so many of them. What an item is, and its loss, is
-the subclass's.
+the subclass's. Several processes share each step's items, and all have the same weights and curve.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from hrlaif.config import EarlyStopSection, EpochsSection
 from hrlaif.errors import DataError
+from hrlaif.nn import processes
 from hrlaif.nn.backbone import Backbone
 from hrlaif.nn.batches import by_length
 from hrlaif.nn.checkpoint import Checkpoints, Curve, restore_tensors, trained_tensors
@@ -49,7 +50,10 @@ class Epochs(ABC, Generic[Item]):
 
     @abstractmethod
     def accumulate(self, part: Sequence[Item], of: float) -> dict[str, float]:
-        """Add the gradients of some of a step's items; their share of the step's means, whose size is `of`."""
+        """Add the gradients of some of a step's items; their share of the step's means, whose size is `of`.
+
+        `of` is the size of the whole step, in every process: gradients are added up over them, not averaged.
+        """
 
     def steps(self, items: Sequence[Item]) -> int:
         """Optimiser steps in all epochs."""
@@ -104,13 +108,17 @@ class Epochs(ABC, Generic[Item]):
         epoch, within = divmod(index, self._steps_per_epoch(len(items)))
         order = permutation(len(items), self.seed, self.unit, epoch)
         chosen = [items[place] for place in order[within * self.per_step : (within + 1) * self.per_step]]
-        torch.manual_seed(derive(self.seed, "dropout", index))
+        torch.manual_seed(derive(self.seed, "dropout", index, processes.rank()))
         self.backbone.model.train(section.lora.dropout > 0)
         sums: dict[str, float] = {}
         size = self.size(chosen)
-        for group in by_length([self.length(item) for item in chosen], max_tokens=self.batch_tokens):
-            for name, value in self.accumulate([chosen[place] for place in group], size).items():
+        mine = processes.share(sorted(chosen, key=self.length, reverse=True))
+        for group in by_length([self.length(item) for item in mine], max_tokens=self.batch_tokens):
+            for name, value in self.accumulate([mine[place] for place in group], size).items():
                 sums[name] = sums.get(name, 0.0) + value
+        # The first process always has a share; others may have none at the end of an epoch.
+        parts = processes.gathered(sums)
+        sums = {name: sum(part.get(name, 0.0) for part in parts) for name in parts[0]}
         rate = decayed(section.learning_rate, index, total)
         where = f"{self.title}, step {index + 1} of {total}"
         norm = optimiser_step(self.optimizer, learning_rate=rate, max_grad_norm=section.max_grad_norm, where=where)
@@ -127,7 +135,8 @@ class Epochs(ABC, Generic[Item]):
 class EarlyStop:
     """Watches a held-out loss: keeps the weights that had the lowest, and ends a training that no longer lowers it.
 
-    Its state goes into the checkpoints, so that a killed training stops where an uninterrupted one does.
+    Its state goes into the checkpoints, so that a killed training stops where an uninterrupted one does. `loss` must
+    return the same number in each of several processes, so that all stop together.
     """
 
     def __init__(self, module: torch.nn.Module, loss: Callable[[], float], section: EarlyStopSection) -> None:

@@ -50,9 +50,9 @@ class ForkBatch:
     second_end_B: torch.Tensor
 
 
-def collate_forks(forks: Sequence[Fork], *, pad_id: int, device: torch.device) -> ForkBatch:
+def collate_forks(forks: Sequence[Fork], *, pad_id: int, device: torch.device, share_opening: bool = True) -> ForkBatch:
     """Lay forks out as one batch; each prompt and each response needs at least one token."""
-    opening = common_opening([fork.first.prompt for fork in forks])
+    opening = common_opening([fork.first.prompt for fork in forks]) if share_opening else []
     past = len(opening)
     width = max(fork.length for fork in forks) - past
     tokens_BT = torch.full((len(forks), width), pad_id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
 from hrlaif.nn.batches import Batch
@@ -18,10 +20,12 @@ def hidden_states(trunk: Any, batch: Batch, *, drop_last: bool = False) -> torch
     The opening runs once and its keys and values are shared by all rows (gradients add up over them). `drop_last`
     leaves out the last column, which predicts nothing. A batch with lower states runs only the layers above them.
     """
-    if batch.lower_BTH is not None:
-        with only_layers(trunk, batch.first_layer, None):
-            return _hidden_states(trunk, batch, drop_last=drop_last)
-    return _hidden_states(trunk, batch, drop_last=drop_last)
+    with contextlib.ExitStack() as stack:
+        if batch.recompute:
+            stack.enter_context(recomputed(trunk))
+        if batch.lower_BTH is not None:
+            stack.enter_context(only_layers(trunk, batch.first_layer, None))
+        return _hidden_states(trunk, batch, drop_last=drop_last)
 
 
 def _hidden_states(trunk: Any, batch: Batch, *, drop_last: bool) -> torch.Tensor:
@@ -56,7 +60,7 @@ def can_split(trunk: Any, layers: int) -> bool:
 
     Some architectures scale or normalise their input in ways that lower states must not go through twice.
     """
-    if not isinstance(getattr(trunk, "layers", None), torch.nn.ModuleList) or not hasattr(trunk, "norm"):
+    if not has_layers(trunk) or not hasattr(trunk, "norm"):
         return False
     tokens_BT = torch.arange(4, device=next(trunk.parameters()).device)[None]
     whole_BTH = _run(trunk, tokens_BT, None, cache=None)
@@ -65,6 +69,26 @@ def can_split(trunk: Any, layers: int) -> bool:
     with only_layers(trunk, layers, None):
         split_BTH = _run(trunk, tokens_BT, lower_BTH, cache=None)
     return torch.allclose(whole_BTH.float(), split_BTH.float(), rtol=1e-3, atol=1e-3)
+
+
+def has_layers(trunk: Any) -> bool:
+    """True where the layers stand in a list that they can be taken from."""
+    return isinstance(getattr(trunk, "layers", None), torch.nn.ModuleList)
+
+
+@contextlib.contextmanager
+def recomputed(trunk: Any) -> Iterator[None]:
+    """Passes in this block keep what goes into each layer only; their backward passes, also later, run it again.
+
+    transformers' own switch works in training mode alone, and ours is evaluation mode without dropout.
+    """
+    for layer in trunk.layers:
+        layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for layer in trunk.layers:
+            del layer.forward
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""One optimiser step, the same for reward model and policy; the place where several GPUs would average gradients."""
+"""One optimiser step, the same for reward model and policy, in one process or several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from hrlaif.errors import ModelError
+from hrlaif.nn.processes import sum_gradients
 
 
 def optimiser(parameters: Sequence[torch.nn.Parameter], *, learning_rate: float) -> torch.optim.AdamW:
@@ -16,13 +17,13 @@ def optimiser(parameters: Sequence[torch.nn.Parameter], *, learning_rate: float)
 
 
 def step(optimizer: torch.optim.Optimizer, *, learning_rate: float, max_grad_norm: float, where: str) -> float:
-    """Clip the gradients, take one step, forget the gradients; returns their norm before clipping.
+    """Add the gradients of all processes up, clip, take one step, forget them; returns their norm before clipping.
 
     Raises:
         ModelError: The gradients are not finite; `where` says which step of what. The weights are untouched.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    average_over_processes(parameters)
+    sum_gradients(parameters)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm))
     if not math.isfinite(norm):
         raise ModelError(
@@ -34,15 +35,6 @@ def step(optimizer: torch.optim.Optimizer, *, learning_rate: float, max_grad_nor
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm
-
-
-def average_over_processes(parameters: Sequence[torch.nn.Parameter]) -> None:
-    """Average the gradients over all processes of a `torchrun`; nothing to do in a single process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return
-    for parameter in parameters:
-        if parameter.grad is not None:
-            torch.distributed.all_reduce(parameter.grad, op=torch.distributed.ReduceOp.AVG)
 
 
 def warmed_up(learning_rate: float, step_index: int, warmup_steps: int) -> float:

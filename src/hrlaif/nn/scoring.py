@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from hrlaif.nn.backbone import Backbone
 from hrlaif.nn.batches import Batch, by_length
 from hrlaif.nn.chat import Conversation
 from hrlaif.nn.forks import Fork, collate_forks, end_states
-from hrlaif.nn.forward import hidden_states, last_hidden
+from hrlaif.nn.forward import hidden_states, last_hidden, recomputed
 
 
 def batch_scores(backbone: Backbone, head: Any, batch: Batch) -> torch.Tensor:
@@ -30,8 +31,16 @@ def fork_scores(backbone: Backbone, head: Any, forks: Sequence[Fork]) -> tuple[t
         batch = backbone.batch([fork.first for fork in forks] + [fork.second for fork in forks])
         first_B, second_B = batch_scores(backbone, head, batch).chunk(2)
         return first_B, second_B
-    layout = collate_forks(forks, pad_id=backbone.chat.pad_id, device=backbone.place.device)
-    first_BH, second_BH = end_states(backbone.trunk, layout)
+    recompute = backbone.recompute and torch.is_grad_enabled()
+    layout = collate_forks(
+        # A layer that runs twice would put the opening's keys into the cache twice.
+        forks,
+        pad_id=backbone.chat.pad_id,
+        device=backbone.place.device,
+        share_opening=not recompute,
+    )
+    with recomputed(backbone.trunk) if recompute else contextlib.nullcontext():
+        first_BH, second_BH = end_states(backbone.trunk, layout)
     return _scores(head, first_BH), _scores(head, second_BH)
 
 

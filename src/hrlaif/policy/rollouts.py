@@ -9,6 +9,7 @@ import torch
 
 from hrlaif.config import PolicySection
 from hrlaif.errors import ModelError
+from hrlaif.nn import processes
 from hrlaif.nn.advantages import gae, token_rewards
 from hrlaif.nn.masked import explained_variance, whiten
 from hrlaif.policy.actors import Actors, Answered
@@ -19,11 +20,13 @@ from hrlaif.policy.scores import Normaliser
 class Rollouts:
     """One response per row; columns count response tokens, padded on the right.
 
+    Of several processes each has the texts (`answered`) of the rows it drew and None for the others; all else is of all
+    rows, and the same everywhere.
     `scores_B` are the reward model's own, before clipping, normalising and penalties. `kl_B` is each response's
     `sum_t (logprob - ref_logprob)` in nats.
     """
 
-    answered: tuple[Answered, ...]
+    answered: tuple[Answered | None, ...]
     is_response_BT: torch.Tensor
     logprobs_BT: torch.Tensor
     values_BT: torch.Tensor
@@ -52,31 +55,30 @@ def collect(
     normaliser: Normaliser,
     kl_weight: float,
     where: str,
+    order: Sequence[int] = (),
 ) -> Rollouts:
     """Sample, score and value one response per prompt.
+
+    Several processes draw one row each in turn, along `order` (of all rows, as given if empty).
 
     Raises:
         ModelError: The policy's numbers are not finite, or it answers nothing at all any more.
     """
-    sampled = actors.sample(prompts, seeds, max_tokens=section.max_tokens)
+    mine = sorted(processes.share(order or range(len(prompts))))
+    answered, drawn = _draw(actors, [prompts[row] for row in mine], [seeds[row] for row in mine], section)
     device = actors.policy.place.device
-    finished_B = torch.tensor([drawn.finished for drawn in sampled], device=device)
-    if all(drawn.finished and len(drawn.tokens) == 1 for drawn in sampled):
+    by_row = dict(pair for part in processes.gathered(list(zip(mine, drawn, strict=True))) for pair in part)
+    rows = [by_row[row] for row in range(len(prompts))]
+    finished_B = torch.tensor([row.finished for row in rows], device=device)
+    if all(row.finished and len(row.values_T) == 1 for row in rows):
         raise ModelError(
             f"{where}: every response was empty, so there is nothing to learn from. The policy has collapsed (lower "
             "learning_rate, raise kl_weight) or the base model's chat template does not fit it."
         )
-    answered = actors.answered(prompts, sampled)
-    reference = actors.reference_logprobs(answered)
-    scores_B = actors.scores(answered).to(device)
-    if actors.policy.place.dtype == torch.float32:
-        logprobs = [torch.tensor(drawn.logprobs) for drawn in sampled]
-    else:
-        # In half precision decoding one token at a time rounds differently from a pass over the whole response.
-        logprobs = actors.policy_logprobs(answered)
-    values_BT, is_response_BT = _padded([torch.tensor(drawn.values) for drawn in sampled], device)
-    logprobs_BT, _ = _padded(logprobs, device)
-    ref_logprobs_BT, _ = _padded(reference, device)
+    scores_B = torch.tensor([row.score for row in rows], device=device)
+    values_BT, is_response_BT = _padded([row.values_T for row in rows], device)
+    logprobs_BT, _ = _padded([row.logprobs_T for row in rows], device)
+    ref_logprobs_BT, _ = _padded([row.ref_logprobs_T for row in rows], device)
     _check_finite(where, {"log-probabilities": logprobs_BT, "values": values_BT, "scores": scores_B})
     paid_B = normaliser(scores_B) - section.no_eos_penalty * (~finished_B).float()
     rewards_BT = token_rewards(paid_B, logprobs_BT, ref_logprobs_BT, is_response_BT, kl_weight=kl_weight)
@@ -84,7 +86,7 @@ def collect(
         rewards_BT, values_BT, is_response_BT, discount=section.discount, gae_lambda=section.gae_lambda
     )
     return Rollouts(
-        answered=tuple(answered),
+        answered=tuple(dict(zip(mine, answered, strict=True)).get(row) for row in range(len(prompts))),
         is_response_BT=is_response_BT,
         logprobs_BT=logprobs_BT,
         values_BT=values_BT,
@@ -94,6 +96,37 @@ def collect(
         kl_B=((logprobs_BT - ref_logprobs_BT) * is_response_BT).sum(dim=1),
         finished_B=finished_B,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What all processes have to know of a row, on the CPU."""
+
+    finished: bool
+    score: float
+    values_T: torch.Tensor
+    logprobs_T: torch.Tensor
+    ref_logprobs_T: torch.Tensor
+
+
+def _draw(
+    actors: Actors, prompts: Sequence[Sequence[int]], seeds: Sequence[int], section: PolicySection
+) -> tuple[list[Answered], list[_Drawn]]:
+    """The rows that are for this process: sampled by the policy, read by the other roles."""
+    sampled = actors.sample(prompts, seeds, max_tokens=section.max_tokens)
+    answered = actors.answered(prompts, sampled)
+    reference = actors.reference_logprobs(answered)
+    scores = actors.scores(answered).tolist()
+    if actors.policy.place.dtype == torch.float32:
+        logprobs = [torch.tensor(drawn.logprobs) for drawn in sampled]
+    else:
+        # In half precision decoding one token at a time rounds differently from a pass over the whole response.
+        logprobs = actors.policy_logprobs(answered)
+    rows = [
+        _Drawn(drawn.finished, score, torch.tensor(drawn.values), logprobs_T.cpu(), ref_logprobs_T.cpu())
+        for drawn, score, logprobs_T, ref_logprobs_T in zip(sampled, scores, logprobs, reference, strict=True)
+    ]
+    return answered, rows
 
 
 def _padded(rows: Sequence[torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

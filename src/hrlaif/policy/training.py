@@ -10,7 +10,8 @@ from typing import Any
 
 from hrlaif.artifacts import encode, file_hash, fingerprint, write_json
 from hrlaif.config import PolicySection
-from hrlaif.errors import DataError
+from hrlaif.errors import ConfigError, DataError
+from hrlaif.nn import processes
 from hrlaif.nn.adapters import save_trained
 from hrlaif.nn.backbone import placement
 from hrlaif.nn.card import write_card
@@ -25,7 +26,7 @@ from hrlaif.policy.update import When, update
 from hrlaif.progress import Progress
 from hrlaif.types import Prompt
 
-REMEDY = "smaller policy.rollouts, policy.batch_tokens or policy.max_tokens"
+REMEDY = "smaller policy.rollouts, policy.batch_tokens or policy.max_tokens, or policy.lora.gradient_checkpointing"
 
 
 def train(
@@ -51,12 +52,14 @@ def train(
     """
     if not prompts:
         raise DataError("no prompts to train the policy on. Check the prompt sources and prompts.train.")
+    if section.rollouts < processes.count():
+        raise ConfigError(f"policy.rollouts: {section.rollouts} cannot be shared by {processes.count()} processes.")
     settings = fingerprint(
         "policy", section.model_dump(), base, seed, device, dtype, _digest(prompts), _folder_hash(reward)
     )
     out.mkdir(parents=True, exist_ok=True)
     with out_of_memory("PPO", REMEDY):
-        actors = Actors(base, reward, section, placement(device, dtype), seed=seed)
+        actors = Actors(base, reward, section, placement(processes.own_device(device), dtype), seed=seed)
         training = Training(prompts, actors, section, seed=seed)
         rows = training.run(Checkpoints(out / "checkpoints", settings=settings), out / "metrics.jsonl")
     summary: dict[str, object] = {
@@ -69,6 +72,8 @@ def train(
         "first": rows[0],
         "last": rows[-1],
     }
+    if not processes.is_main():
+        return summary
     save_trained(training.actors.policy, out)
     _write_card(out, base, section, summary)
     write_json(out / "summary.json", summary)
@@ -117,6 +122,8 @@ class Training:
             normaliser=self.normaliser,
             kl_weight=self.kl_weight,
             where=where,
+            # The order of the first minibatches: each process then has drawn an equal part of every one.
+            order=permutation(section.rollouts, self.seed, "minibatches", index, 0),
         )
         rate = warmed_up(section.learning_rate, index, section.warmup_steps)
         updated = update(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from hrlaif.config import PolicySection
+from hrlaif.nn import processes
 from hrlaif.nn.batches import by_length
 from hrlaif.nn.losses import k3, policy_loss, value_loss
 from hrlaif.nn.optimise import step as optimiser_step
@@ -74,13 +75,18 @@ class _Part:
 def _accumulate(
     actors: Actors, rollouts: Rollouts, rows: Sequence[int], section: PolicySection, *, is_first: bool
 ) -> _Part:
-    """Add the gradients of one minibatch, in parts that fit into memory; the loss is a mean over its tokens."""
+    """Add the gradients of one minibatch, in parts that fit into memory; the loss is a mean over its tokens.
+
+    Of several processes each adds the gradients of the rows that it drew; the sums are of the whole minibatch.
+    """
     part = _Part(dict.fromkeys(SUMS, 0.0), int(rollouts.is_response_BT[list(rows)].sum()))
-    lengths = [rollouts.answered[row].conversation.length for row in rows]
+    mine = {row: answered for row in rows if (answered := rollouts.answered[row]) is not None}
+    held = list(mine)
+    lengths = [answered.conversation.length for answered in mine.values()]
     batch_tokens = section.batch_tokens or actors.policy.place.tokens_per_pass
     for group in by_length(lengths, max_tokens=batch_tokens):
-        members = [rows[place] for place in group]
-        out = actors.evaluate([rollouts.answered[row] for row in members])
+        members = [held[place] for place in group]
+        out = actors.evaluate([mine[row] for row in members])
         is_response_BT = rollouts.is_response_BT[members]
         sampled_N = rollouts.logprobs_BT[members][is_response_BT]
         # Before the first update the policy is the one that made the rollouts: the ratio is 1, whatever rounding says.
@@ -104,6 +110,8 @@ def _accumulate(
         part.sums["entropy"] += float(out.entropy_N.sum())
         error = float((torch.exp(logprobs_N - sampled_N) - 1).abs().max())
         part.ratio_error = max(part.ratio_error, error)
+    part.sums = dict(zip(SUMS, processes.summed([part.sums[name] for name in SUMS]), strict=True))
+    part.ratio_error = max(processes.gathered(part.ratio_error))
     return part
 
 

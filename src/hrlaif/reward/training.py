@@ -10,6 +10,7 @@ import torch
 
 from hrlaif.artifacts import encode, fingerprint, write_json
 from hrlaif.config import RewardSection
+from hrlaif.nn import processes
 from hrlaif.nn.adapters import save_trained, trainable
 from hrlaif.nn.backbone import Backbone, Placement, placement
 from hrlaif.nn.card import write_card
@@ -25,7 +26,9 @@ from hrlaif.reward.measure import measure
 from hrlaif.reward.weights import described, weigh
 from hrlaif.types import Pair
 
-REMEDY = "a smaller reward.pairs_per_step, reward.batch_tokens or reward.max_tokens"
+REMEDY = (
+    "a smaller reward.pairs_per_step, reward.batch_tokens or reward.max_tokens, or reward.lora.gradient_checkpointing"
+)
 
 
 def train(
@@ -52,7 +55,7 @@ def train(
         "reward", section.model_dump(), base, seed, device, dtype, [encode(pair).hex() for pair in pairs]
     )
     out.mkdir(parents=True, exist_ok=True)
-    training = Training(base, section, placement(device, dtype), seed=seed)
+    training = Training(base, section, placement(processes.own_device(device), dtype), seed=seed)
     longest = min(section.max_tokens, training.backbone.max_length)
     rendered = render(pairs, training.backbone.chat, max_tokens=longest)
     train_pairs, held_out = split(rendered, held_out=section.held_out)
@@ -75,6 +78,8 @@ def train(
         "seconds": round(sum(row["seconds"] for row in rows), 2),
         "held_out": found,
     }
+    if not processes.is_main():
+        return summary
     save_trained(training.backbone, out)
     _write_card(out, training.backbone, section, summary)
     write_json(out / "summary.json", summary)
@@ -124,7 +129,7 @@ class Training(Epochs[TokenPair]):
         counted = [item for item in held_out if item.weight]
 
         def loss() -> float:
-            chosen, rejected = score_forks(self.backbone, self.head, [item.fork for item in counted])
+            chosen, rejected = self._scores(counted)
             losses_B = self._losses(counted, torch.tensor(chosen), torch.tensor(rejected))
             return float(losses_B.sum()) / sum(item.weight for item in counted)
 
@@ -132,7 +137,13 @@ class Training(Epochs[TokenPair]):
 
     def measure(self, pairs: Sequence[TokenPair]) -> dict[str, Any]:
         """Accuracy, calibration and length on held-out pairs."""
-        return measure(pairs, *score_forks(self.backbone, self.head, [item.fork for item in pairs]))
+        return measure(pairs, *self._scores(pairs))
+
+    def _scores(self, pairs: Sequence[TokenPair]) -> tuple[list[float], list[float]]:
+        """Scores of both sides, each process having scored its share: the same numbers in all of them."""
+        mine = [item.fork for item in processes.share(pairs)]
+        chosen, rejected = score_forks(self.backbone, self.head, mine)
+        return processes.rejoined(chosen), processes.rejoined(rejected)
 
 
 def _start_head(head: Any, seed: int) -> None:

@@ -28,7 +28,7 @@ from hrlaif.nn.logprobs import token_losses
 from hrlaif.nn.memory import out_of_memory
 from hrlaif.types import Demonstration, Split
 
-REMEDY = "a smaller sft.batch_tokens or sft.max_tokens"
+REMEDY = "a smaller sft.batch_tokens or sft.max_tokens, or sft.lora.gradient_checkpointing"
 
 
 def train(
