@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from hrlaif import cli_handoff
+
 if TYPE_CHECKING:
     from hrlaif.config import Config, EndpointSection, JudgeSection
     from hrlaif.judges.panel import Panel
@@ -207,6 +209,9 @@ def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help
     titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
     summaries = [read_json(folder / "metrics.json") for folder in folders]
     _print_table(compare_runs(dict(zip(titles, summaries, strict=True))))
+
+
+cli_handoff.add_to(app, _reported)
 
 
 @calibrate_app.command("verifier")
