@@ -29,6 +29,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FIELDS = ("query", "prompts", "labels")
 
 
+class _BadRequestError(DataError):
+    """The request's own fault, not the model's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`batch_rows` are scored at a time; `waiting_rows` is the most that wait. `linger_s`: how long a batch waits for
@@ -158,7 +162,7 @@ class RewardServer:
             try:
                 found.append(self.reward.read(*row))
             except DataError as error:
-                raise DataError(f"row {number}: {error}") from error
+                raise _BadRequestError(f"row {number}: {error}") from error
         return found
 
 
@@ -173,29 +177,29 @@ def _rows(body: bytes) -> list[tuple[str, str, str]]:
     """The rows of a request's body: (query, prompt, label).
 
     Raises:
-        DataError: It is not of the protocol; the message names field and row.
+        _BadRequestError: It is not of the protocol; the message names field and row.
     """
     try:
         sent = json.loads(body)
     except ValueError as error:
-        raise DataError(f"the body is not JSON ({error})") from error
+        raise _BadRequestError(f"the body is not JSON ({error})") from error
     if not isinstance(sent, dict):
-        raise DataError(f"the body has to be an object with {', '.join(FIELDS)}")
+        raise _BadRequestError(f"the body has to be an object with {', '.join(FIELDS)}")
     columns = []
     for name in FIELDS:
         column = sent.get(name)
         if name == "labels" and column is None and isinstance(sent.get("query"), list):
             column = [""] * len(sent["query"])
         if not isinstance(column, list) or not column:
-            raise DataError(f"{name!r} has to be a list with one text per row (seen: {str(column)[:60]})")
+            raise _BadRequestError(f"{name!r} has to be a list with one text per row (seen: {str(column)[:60]})")
         columns.append(column)
     sizes = {name: len(column) for name, column in zip(FIELDS, columns, strict=True)}
     if len(set(sizes.values())) > 1:
-        raise DataError(f"the lists have to be of one length (seen: {sizes})")
+        raise _BadRequestError(f"the lists have to be of one length (seen: {sizes})")
     for name, column in zip(FIELDS, columns, strict=True):
         for number, value in enumerate(column):
             if not isinstance(value, str) and not (name == "labels" and value is None):
-                raise DataError(f"row {number}: {name!r} has to be a text (seen: {str(value)[:60]})")
+                raise _BadRequestError(f"row {number}: {name!r} has to be a text (seen: {str(value)[:60]})")
     return [(query, prompt, label or "") for query, prompt, label in zip(*columns, strict=True)]
 
 
@@ -219,7 +223,7 @@ async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except web.HTTPException as error:
         return _error(error.status, error.text or error.reason)
-    except DataError as error:
+    except _BadRequestError as error:
         return _error(400, str(error))
     except Exception as error:
         named = str(error) if isinstance(error, HrlaifError) else f"{type(error).__name__}: {error}"
