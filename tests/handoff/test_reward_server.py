@@ -261,8 +261,8 @@ def test_verl_gets_the_verifier_first_and_the_reward_model_for_the_rest(monkeypa
     _, server = scripted()
     with serving(server) as url:
         monkeypatch.setenv("HRLAIF_REWARD_URL", url)
-        assert compute_score("hrlaif/math", "It is 4.", "4", info("math")) == {"score": 1.0, "checked": 1.0}
-        assert compute_score("hrlaif/math", "It is 5.", "4", info("math")) == {"score": -1.0, "checked": 1.0}
+        assert compute_score("hrlaif/math", "The answer is 4.", "4", info("math")) == {"score": 1.0, "checked": 1.0}
+        assert compute_score("hrlaif/math", "The answer is 5.", "4", info("math")) == {"score": -1.0, "checked": 1.0}
         choices = info("choice", choices=["sky", "blood"])
         assert compute_score("hrlaif/choice", "The answer is B.", "B", choices) == {"score": 1.0, "checked": 1.0}
         assert server.scored_rows == 0
