@@ -112,7 +112,10 @@ def openrlhf(wheel: Wheel, out: Path) -> Iterator[tuple[str, str]]:
     reads = calls(agent, "execute") if agent.count("def execute(") == 1 else agent
     yield "reply's rewards, scores, extra_logs are read", holds(reads, '"rewards"', '"scores"', '"extra_logs"')
     yield "query keeps special tokens", holds(agent, "skip_special_tokens=False")
-    yield "reward_func(queries, prompts, labels) from a .py", holds(agent, "reward_module.reward_func", '.endswith(".py")')
+    yield (
+        "reward_func(queries, prompts, labels) from a .py",
+        holds(agent, "reward_module.reward_func", '.endswith(".py")'),
+    )
     data = wheel.source("openrlhf/datasets/reward_dataset.py")
     yield "pairs as role/content lists, margin", holds(data, "data[prompt_key] + data[chosen_key]", 'data["margin"]')
 
@@ -141,7 +144,8 @@ def trl(wheel: Wheel, out: Path, python: str) -> Iterator[tuple[str, str]]:
     subprocess.run([python, "-c", make], check=True, capture_output=True)
     for method in ("reward", "dpo"):
         options = ["--model_name_or_path", str(out / "tiny"), "--max_steps", "1", "--use_cpu", "--bf16", "false"]
-        module = f"from trl.cli import main; import sys; sys.argv[1:] = {[method, '--config', f'{method}.yaml', *options]!r}; main()"
+        options = [method, "--config", f"{method}.yaml", *options]
+        module = f"from trl.cli import main; import sys; sys.argv[1:] = {options!r}; main()"
         done = subprocess.run([python, "-c", module], cwd=out, capture_output=True, text=True, check=False)
         yield f"one step of trl {method}", "PASS" if done.returncode == 0 else f"FAIL: {done.stderr.strip()[-300:]}"
 
