@@ -1,4 +1,4 @@
-"""Do the files and flags of `hrlaif export` exist in the engines' own releases? python bench/handoff.py [--json FILE]
+"""Whether the files and flags of `hrlaif export` exist in the engines' releases: bench/handoff.py [--json FILE].
 
 Downloads the wheels of OpenRLHF, verl and TRL without installing them, and reads them: argument parsers, default
 configuration, the code that asks for rewards. With --trl-python PYTHON (an environment with TRL) the exported pairs
@@ -42,6 +42,7 @@ class Wheel:
         self.zip = zipfile.ZipFile(path)
 
     def source(self, path: str) -> str:
+        """The text of one file of the package."""
         (found,) = [name for name in self.zip.namelist() if name == path or name.endswith("/purelib/" + path)]
         return self.zip.read(found).decode()
 

@@ -164,7 +164,7 @@ JUDGED = ("label", "red-team", "evaluate")
 STAGE_COMMANDS = {
     "sample": "Load the prompts and draw the training responses.",
     "label": "Calibrate the judge, check final answers, label both arms.",
-    "red-team": "Attack the policy, judge its answers, rewrite the harmful ones.",
+    "red-team": "Attack the policy, judge its answers, rewrite harmful ones.",
     "pairs": "Turn labels and red-team cases into preference pairs.",
     "reward": "Train the reward models.",
     "policy": "Train the policies with PPO.",
