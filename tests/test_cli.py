@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_names_every_command_without_cutting_its_line() -> None:
     shown = Outcome("--help")
     assert shown.code == 0
-    for name in ("init", "estimate", "run", *STAGE_COMMANDS, "compare", "calibrate"):
+    for name in ("init", "estimate", "run", *STAGE_COMMANDS, "compare", "calibrate", "export", "serve-reward"):
         assert re.search(rf"^  {name} +\S", shown.out, re.MULTILINE)
     assert "..." not in shown.out.split("Commands:")[1]
 

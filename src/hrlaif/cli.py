@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from hrlaif import cli_handoff
+
 if TYPE_CHECKING:
     from hrlaif.config import Config, EndpointSection, JudgeSection
     from hrlaif.judges.panel import Panel
@@ -210,7 +212,7 @@ STAGE_COMMANDS = {
     "sft": "Fine-tune the starting policy (where sft.sources are set).",
     "sample": "Load the prompts and draw the training responses.",
     "label": "Calibrate the judge, check final answers, label both arms.",
-    "red-team": "Attack the policy, judge its answers, rewrite the harmful ones.",
+    "red-team": "Attack the policy, judge its answers, rewrite harmful ones.",
     "pairs": "Turn labels and red-team cases into preference pairs.",
     "reward": "Train the reward models.",
     "policy": "Train the policies with PPO.",
@@ -259,6 +261,9 @@ def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help
     titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
     summaries = [read_json(folder / "metrics.json") for folder in folders]
     _print_table(compare_runs(dict(zip(titles, summaries, strict=True))))
+
+
+cli_handoff.add_to(app, _reported)
 
 
 @calibrate_app.command("verifier")

@@ -116,8 +116,12 @@ class LocalReward:
             load_adapter(self.backbone, folder)
         self.max_tokens = min(max_tokens or _trained_length(folder), self.backbone.max_length)
 
-    def score(self, conversations: Iterable[tuple[tuple[Message, ...], str]]) -> list[float]:
-        """One score per (messages, response text), read at the end token."""
+        self.end_texts = self.backbone.chat.end_texts
+        self.is_rendered = self.backbone.chat.is_rendered
+        self.respelled = self.backbone.chat.respelled
+
+    def score(self, conversations: Iterable[tuple[tuple[Message, ...] | str, str]]) -> list[float]:
+        """One score per (messages or rendered prompt, response text), read at the end token."""
         chat = self.backbone.chat
         return self.score_tokens(
             [chat.conversation(messages, text, max_tokens=self.max_tokens) for messages, text in conversations]

@@ -90,9 +90,26 @@ class Chat:
         """A response's tokens and the end-of-turn token. Special tokens spelled out in the text stay plain text."""
         return [*self._tokens(text, plain=True), self.end_id]
 
-    def conversation(self, messages: Sequence[Message], response: str, *, max_tokens: int) -> Conversation:
-        """Prompt and response; a prompt that does not fit is cut on the left, a response never."""
-        return self.fit(self.prompt_ids(messages), self.response_ids(response), max_tokens=max_tokens)
+    def conversation(self, messages: Sequence[Message] | str, response: str, *, max_tokens: int) -> Conversation:
+        """Prompt and response; a prompt that does not fit is cut on the left, a response never.
+
+        A text in place of messages is a prompt that the chat template has rendered already.
+        """
+        prompt = self._tokens(messages) if isinstance(messages, str) else self.prompt_ids(messages)
+        return self.fit(prompt, self.response_ids(response), max_tokens=max_tokens)
+
+    def is_rendered(self, text: str) -> bool:
+        """True where a text spells out special tokens, as chat templates do."""
+        return any(token in text for token in self.tokenizer.all_special_tokens)
+
+    def respelled(self, text: str) -> str:
+        """A rendered prompt after a round trip through the tokenizer, special tokens kept."""
+        return str(self.tokenizer.decode(self._tokens(text), skip_special_tokens=False))
+
+    @property
+    def end_texts(self) -> list[str]:
+        """The spellings of the tokens at which a rollout ends."""
+        return [str(text) for text in self.tokenizer.convert_ids_to_tokens(sorted(self.stop_ids))]
 
     @staticmethod
     def fit(prompt: Sequence[int], response: Sequence[int], *, max_tokens: int) -> Conversation:
