@@ -174,6 +174,7 @@ def make_reward(run: Run, step: Step) -> None:
             seed=run.config.seed,
             device=model.device,
             dtype=model.dtype,
+            tensorboard=run.config.report.tensorboard,
         )
 
 
@@ -192,6 +193,7 @@ def make_policy(run: Run, step: Step) -> None:
             seed=run.config.seed,
             device=model.device,
             dtype=model.dtype,
+            tensorboard=run.config.report.tensorboard,
         )
 
 

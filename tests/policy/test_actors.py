@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hrlaif.config import LoraSection, PolicySection
 from hrlaif.errors import ModelError
 from hrlaif.models.local import LocalReward
 from hrlaif.nn.backbone import placement
-from hrlaif.policy.actors import Actors, Answered
+from hrlaif.policy.actors import Actors, Answered, Question
 from hrlaif.types import Prompt
 
 PLACE = placement("cpu", "auto")
@@ -32,8 +33,12 @@ def made(tiny_model: Path, reward: Path, section: PolicySection) -> Actors:
 
 
 def answers(actors: Actors, prompts: list[Prompt], max_tokens: int = 12) -> list[Answered]:
-    rendered = [actors.policy.chat.prompt_ids(prompt.messages) for prompt in prompts]
-    return actors.answered(rendered, actors.sample(rendered, range(len(prompts)), max_tokens=max_tokens))
+    asked = questions(actors, prompts)
+    return actors.answered(asked, actors.sample(asked, range(len(prompts)), max_tokens=max_tokens))
+
+
+def questions(actors: Actors, prompts: list[Prompt]) -> list[Question]:
+    return [Question(prompt, tuple(actors.policy.chat.prompt_ids(prompt.messages))) for prompt in prompts]
 
 
 SECTIONS = [
@@ -51,7 +56,7 @@ def test_reference_and_scores_are_those_of_the_start_and_of_the_reward_model(
     assert (actors.policy.first_layer == 1) == (section.lora.layers == 1)
     answered = answers(actors, prompts)
     start = Actors(str(tiny_model), reward, SECTIONS[1], PLACE, seed=0)
-    plain = [Answered(item.conversation, item.scored) for item in answered]
+    plain = [replace(item, lower_TH=None) for item in answered]
     for found, expected in zip(actors.reference_logprobs(answered), start.policy_logprobs(plain), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     own = LocalReward(reward, device="cpu").score_tokens([item.scored for item in answered])
@@ -63,9 +68,10 @@ def test_a_pass_over_a_rollout_gives_the_numbers_it_was_sampled_with(
     tiny_model: Path, reward: Path, prompts: list[Prompt], section: PolicySection
 ) -> None:
     actors = made(tiny_model, reward, section.model_copy(update={"temperature": 0.7}))
-    rendered = [actors.policy.chat.prompt_ids(prompt.messages) for prompt in prompts]
-    sampled = actors.sample(rendered, range(len(prompts)), max_tokens=12)
-    out = actors.evaluate(actors.answered(rendered, sampled))
+    asked = questions(actors, prompts)
+    sampled = actors.sample(asked, range(len(prompts)), max_tokens=12)
+    out = actors.evaluate(actors.answered(asked, sampled))
+    assert out.values_N is not None
     logprobs = [number for drawn in sampled for number in drawn.logprobs]
     values = [number for drawn in sampled for number in drawn.values]
     assert out.logprobs_N.tolist() == pytest.approx(logprobs, abs=1e-4)
@@ -77,7 +83,7 @@ def test_skipping_the_lower_layers_changes_no_gradient(tiny_model: Path, reward:
     actors = made(tiny_model, reward, SECTIONS[0])
     answered = answers(actors, prompts)
     gradients = []
-    for items in (answered, [Answered(item.conversation, item.scored) for item in answered]):
+    for items in (answered, [replace(item, lower_TH=None) for item in answered]):
         out = actors.evaluate(items)
         (out.logprobs_N.sum() + out.values_N.sum()).backward()
         gradients.append([p.grad.clone() for p in actors.trained.parameters() if p.grad is not None])

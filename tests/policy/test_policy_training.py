@@ -23,7 +23,7 @@ from hrlaif.nn.backbone import placement
 from hrlaif.nn.checkpoint import Checkpoints
 from hrlaif.nn.generate import Sampled
 from hrlaif.policy import train
-from hrlaif.policy.actors import Actors, Answered
+from hrlaif.policy.actors import Actors, Answered, Question
 from hrlaif.policy.rollouts import collect
 from hrlaif.policy.scores import Normaliser
 from hrlaif.policy.training import Training
@@ -195,10 +195,10 @@ def test_a_training_killed_in_the_middle_ends_as_if_it_had_not_been(
 
 
 def collected(actors: Actors, prompts: list[Prompt], section: PolicySection):  # type: ignore[no-untyped-def]
-    rendered = [actors.policy.chat.prompt_ids(prompt.messages) for prompt in prompts]
+    asked = [Question(prompt, tuple(actors.policy.chat.prompt_ids(prompt.messages))) for prompt in prompts]
     normaliser = Normaliser(section.score_normalise, clip=section.score_clip)
     return collect(
-        actors, rendered, range(len(prompts)), section, normaliser=normaliser, kl_weight=0.1, where="PPO, step 7"
+        actors, asked, range(len(prompts)), section, normaliser=normaliser, kl_weight=0.1, where="PPO, step 7"
     )
 
 
@@ -211,13 +211,15 @@ def test_the_score_is_clipped_and_paid_at_the_last_token_and_a_cut_off_response_
     actors = PaysForHalfOfTheTokens(str(tiny_model), reward, section, PLACE, seed=0)
     actors.policy.chat.stop_ids = frozenset({2, *range(40, 60)})
     rollouts = collected(actors, prompts * 3, section)
-    assert 0 < int(rollouts.finished_B.sum()) < 36
+    assert 0 < sum(item.finished for item in rollouts.answered) < 36
     # At the start the KL and the values are 0, so the return at the last token is what was paid there.
     for row in range(36):
         response = rollouts.answered[row].conversation.response
         assert int(rollouts.is_response_BT[row].sum()) == len(response)
-        assert bool(rollouts.finished_B[row]) == (response[-1] in actors.policy.chat.stop_ids)
-        paid = min(float(rollouts.scores_B[row]), 0.4) - (0.0 if rollouts.finished_B[row] else 3.0)
+        finished = rollouts.answered[row].finished
+        assert finished == (response[-1] in actors.policy.chat.stop_ids)
+        paid = min(float(rollouts.scores_B[row]), 0.4) - (0.0 if finished else 3.0)
+        assert float(rollouts.pay.total_B[row]) == pytest.approx(paid)
         assert float(rollouts.returns_BT[row, len(response) - 1]) == pytest.approx(paid, abs=1e-4)
         assert rollouts.returns_BT[row, len(response) :].abs().sum() == 0
         assert rollouts.advantages_BT[row, len(response) :].abs().sum() == 0
@@ -250,11 +252,11 @@ def test_a_prompt_that_is_too_long_is_cut_on_the_left_and_counted(
     long = Prompt("long", (Message("user", "x" * 3000),), "chat", Task.OPEN)
     training = Training([*prompts, long], Actors(str(tiny_model), reward, section, PLACE, seed=0), section, seed=0)
     assert training.cut_prompts == 1
-    assert len(training.prompts[-1]) == 50
-    assert training.prompts[-1] == training.actors.policy.chat.prompt_ids(long.messages)[-50:]
+    assert len(training.questions[-1].tokens) == 50
+    assert list(training.questions[-1].tokens) == training.actors.policy.chat.prompt_ids(long.messages)[-50:]
     # The model has 2048 positions, and the response needs 8 of them.
     training = Training([long], training.actors, FAST.model_copy(update={"max_prompt_tokens": 9999}), seed=0)
-    assert len(training.prompts[0]) == 2040
+    assert len(training.questions[0].tokens) == 2040
 
 
 def test_updates_stop_once_the_policy_has_moved_too_far(
@@ -280,7 +282,7 @@ def test_the_size_of_a_pass_changes_no_result(
 
 def test_every_prompt_comes_once_before_any_comes_again(tiny_model: Path, reward: Path, prompts: list[Prompt]) -> None:
     training = Training(prompts, Actors(str(tiny_model), reward, FAST, PLACE, seed=0), FAST, seed=0)
-    drawn = [tuple(prompt) for step in range(3) for prompt in training.prompts_of(step)]
+    drawn = [question.prompt.id for step in range(3) for question in training.questions_of(step)]
     assert len(set(drawn[:12])) == len(set(drawn[12:24])) == 12
     assert drawn[:12] != drawn[12:24]
 
@@ -288,9 +290,9 @@ def test_every_prompt_comes_once_before_any_comes_again(tiny_model: Path, reward
 class Silent(Actors):
     """A policy that answers nothing at all."""
 
-    def sample(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
+    def sample(self, questions: Sequence[Question], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
         """Only end tokens."""
-        return [Sampled((self.policy.chat.end_id,), True, (-1.0,), (0.0,)) for _ in prompts]
+        return [Sampled((self.policy.chat.end_id,), True, (-1.0,), (0.0,)) for _ in questions]
 
 
 class Broken(Actors):

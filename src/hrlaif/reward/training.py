@@ -39,6 +39,7 @@ def train(
     seed: int,
     device: str = "auto",
     dtype: str = "auto",
+    tensorboard: bool = False,
 ) -> dict[str, object]:
     """Train a Bradley-Terry reward model on soft labels, and measure it on held-out prompts.
 
@@ -60,7 +61,7 @@ def train(
     train_pairs, held_out = split(rendered, held_out=section.held_out)
     checkpoints = Checkpoints(out / "checkpoints", settings=settings)
     with out_of_memory("reward model", REMEDY):
-        seconds = training.run(train_pairs, checkpoints, out / "metrics.jsonl")
+        seconds = training.run(train_pairs, checkpoints, out / "metrics.jsonl", tensorboard=tensorboard)
         found = training.measure(held_out)
     summary: dict[str, object] = {
         "base": base,
@@ -98,7 +99,9 @@ class Training:
     def _steps_per_epoch(self, pairs: int) -> int:
         return -(-pairs // self.section.pairs_per_step)
 
-    def run(self, pairs: Sequence[TokenPair], checkpoints: Checkpoints, metrics: Path) -> float:
+    def run(
+        self, pairs: Sequence[TokenPair], checkpoints: Checkpoints, metrics: Path, *, tensorboard: bool = False
+    ) -> float:
         """Train to the end from the newest checkpoint; returns the seconds of all steps, earlier attempts included."""
         total, first = self.steps(pairs), 0
         state = checkpoints.load(self.backbone.place.device)
@@ -106,14 +109,15 @@ class Training:
             restore_tensors(self.backbone.model, state["tensors"])
             self.optimizer.load_state_dict(state["optimizer"])
             first = int(state["step"])
-        curve = Curve(metrics, steps_done=first)
+        curve = Curve(metrics, steps_done=first, events=tensorboard)
         with Progress("reward model, steps", total, done=first) as progress:
             for index in range(first, total):
-                curve.add(self.step(pairs, index, total))
+                row = self.step(pairs, index, total)
+                curve.add(row)
                 if (index + 1) % self.section.checkpoint_every == 0 and index + 1 < total:
                     tensors = trained_tensors(self.backbone.model)
                     checkpoints.save(index + 1, {"tensors": tensors, "optimizer": self.optimizer.state_dict()})
-                progress.advance()
+                progress.advance(note=f"loss {row['loss']:.3g}, accuracy {row['accuracy']:.0%}")
         return sum(row["seconds"] for row in curve.rows())
 
     def step(self, pairs: Sequence[TokenPair], index: int, total: int) -> dict[str, float]:
