@@ -26,7 +26,8 @@ def made(tiny_model: Path, reward: Path, section: PolicySection) -> Actors:
     actors.policy.chat.stop_ids = ENDS
     with torch.no_grad():
         for name, parameter in actors.policy.model.named_parameters():
-            if parameter.requires_grad and ("lora_B" in name or section.lora.rank == 0):
+            # The critic's adapter is not moved, so that it can be told from the policy's.
+            if parameter.requires_grad and ("lora_B.default" in name or section.lora.rank == 0):
                 parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
         actors.value_head.linear.weight.fill_(0.1)
     return actors
@@ -45,10 +46,11 @@ SECTIONS = [
     PolicySection(lora=LoraSection(layers=1)),
     PolicySection(),
     PolicySection(lora=LoraSection(rank=0)),
+    PolicySection(lora=LoraSection(layers=1), critic="adapter"),
 ]
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=["top layer", "all layers", "all weights"])
+@pytest.mark.parametrize("section", SECTIONS, ids=["top layer", "all layers", "all weights", "critic apart"])
 def test_reference_and_scores_are_those_of_the_start_and_of_the_reward_model(
     tiny_model: Path, reward: Path, prompts: list[Prompt], section: PolicySection
 ) -> None:
@@ -63,7 +65,7 @@ def test_reference_and_scores_are_those_of_the_start_and_of_the_reward_model(
     assert actors.scores(answered).tolist() == pytest.approx(own, abs=1e-4)
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=["top layer", "all layers", "all weights"])
+@pytest.mark.parametrize("section", SECTIONS, ids=["top layer", "all layers", "all weights", "critic apart"])
 def test_a_pass_over_a_rollout_gives_the_numbers_it_was_sampled_with(
     tiny_model: Path, reward: Path, prompts: list[Prompt], section: PolicySection
 ) -> None:
@@ -74,6 +76,9 @@ def test_a_pass_over_a_rollout_gives_the_numbers_it_was_sampled_with(
     assert out.values_N is not None
     logprobs = [number for drawn in sampled for number in drawn.logprobs]
     values = [number for drawn in sampled for number in drawn.values]
+    if actors.critic_is_apart:
+        assert not values
+        values = [number for row_T in actors.critic_values(actors.answered(asked, sampled)) for number in row_T.tolist()]
     assert out.logprobs_N.tolist() == pytest.approx(logprobs, abs=1e-4)
     assert out.values_N.tolist() == pytest.approx(values, abs=1e-4)
     assert max(values) - min(values) > 0.01
@@ -127,3 +132,15 @@ def test_a_reward_model_with_other_tokens_is_an_error(tiny_model: Path, whole_re
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ModelError, match=r"tokenizer .* is not the policy's"):
         Actors(str(tiny_model), other, SECTIONS[1], PLACE, seed=0)
+
+
+def test_policy_and_critic_on_an_adapter_of_its_own_learn_apart(
+    tiny_model: Path, reward: Path, prompts: list[Prompt]
+) -> None:
+    gradients: dict[str, set[str]] = {}
+    for what in ("logprobs_N", "values_N"):
+        actors = made(tiny_model, reward, SECTIONS[3])
+        getattr(actors.evaluate(answers(actors, prompts)), what).sum().backward()
+        changed = [name for name, p in actors.trained.named_parameters() if p.grad is not None and p.grad.abs().sum()]
+        gradients[what] = {"policy" if ".default." in name else "critic" for name in changed}
+    assert gradients == {"logprobs_N": {"policy"}, "values_N": {"critic"}}
