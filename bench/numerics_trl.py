@@ -24,6 +24,8 @@ from hrlaif.nn.losses import k3, policy_loss, preference_loss, value_loss
 from hrlaif.nn.masked import whiten
 
 PPO = ("experimental/ppo/ppo_trainer.py", "train")
+RLOO = ("trainer/rloo_trainer.py", "_generate_and_score_completions")
+GRPO = ("trainer/grpo_trainer.py", "_generate_and_score_completions")
 ROWS, TOKENS, VOCABULARY, GROUP = 16, 12, 50, 4
 KL_WEIGHT, DISCOUNT, LAMBDA, CLIP, VALUE_CLIP, CENTRING = 0.05, 0.97, 0.9, 0.2, 0.2, 0.01
 ON_PURPOSE = {
@@ -136,13 +138,13 @@ def shared(x: Tensors) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     sure_B = torch.ones_like(chosen_B)
     kl_B = (x.logprobs_BT - x.ref_BT).sum(dim=1)
     rloo = their(
-        "trainer/rloo_trainer.py", "_generate_and_score_completions", "# Include the KL penalty in the reward", "advantages = torch.zeros_like",
+        *RLOO, "# Include the KL penalty in the reward", "advantages = torch.zeros_like",
         self=SimpleNamespace(beta=KL_WEIGHT), old_per_token_logps=x.logprobs_BT, ref_per_token_logps=x.ref_BT,
         completion_mask=torch.ones(ROWS, TOKENS), gather=lambda tensor: tensor, rewards=x.scores_B,
         num_generations=GROUP,
     )["advantages"]  # fmt: skip
     grpo = their(
-        "trainer/grpo_trainer.py", "_generate_and_score_completions", "rewards = (rewards_per_func", "advantages = advantages /",
+        *GRPO, "rewards = (rewards_per_func", "advantages = advantages /",
         self=SimpleNamespace(reward_weights=torch.ones(1), scale_rewards="group"), device="cpu",
         rewards_per_func=x.scores_B[:, None], unscorable_mask=torch.zeros(ROWS, dtype=torch.bool),
         num_generations=GROUP,

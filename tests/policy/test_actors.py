@@ -78,7 +78,7 @@ def test_a_pass_over_a_rollout_gives_the_numbers_it_was_sampled_with(
     values = [number for drawn in sampled for number in drawn.values]
     if actors.critic_is_apart:
         assert not values
-        values = [number for row_T in actors.critic_values(actors.answered(asked, sampled)) for number in row_T.tolist()]
+        values = torch.cat(actors.critic_values(actors.answered(asked, sampled))).tolist()
     assert out.logprobs_N.tolist() == pytest.approx(logprobs, abs=1e-4)
     assert out.values_N.tolist() == pytest.approx(values, abs=1e-4)
     assert max(values) - min(values) > 0.01

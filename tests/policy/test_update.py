@@ -1,4 +1,4 @@
-"""Tests of PPO's updates, with numbers worked out by hand: one number moves all log-probabilities, another all values."""
+"""Tests of PPO's updates, by hand: one number moves all log-probabilities, another all values."""
 
 from __future__ import annotations
 
