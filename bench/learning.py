@@ -15,12 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from claims import Claim, report
+from claims import Claim, claim, report
 from hrlaif.config import LoraSection, MixSection, PolicySection
 from hrlaif.nn.backbone import load_causal, placement, quiet
 from hrlaif.nn.batches import collate
@@ -41,8 +41,13 @@ LENGTHS = range(1, 9)
 DIGITS = range(5)
 RIGHT_AT_START = 0.4
 KL_BOUND = 1.1
+VERIFIED = MixSection(reward_model=0.0, verifier=1.0, unreadable=-1.0)
+EVADABLE = MixSection(reward_model=0.0, verifier=1.0)
+EVADABLE_TASK = "a correct sum, unreadable pays 0"
+# The default, from which the optimum is asked; the others are measured beside it.
+PPO = "PPO, shared trunk"
 METHODS = {
-    "PPO, shared trunk": {},
+    PPO: {},
     "PPO, critic on its own adapter": {"critic": "adapter"},
     "RLOO": {"advantages": "rloo", "samples_per_prompt": 4},
     "GRPO": {"advantages": "grpo", "samples_per_prompt": 4},
@@ -84,7 +89,11 @@ def problems() -> dict[str, Problem]:
         kl_weight=0.05, held_out=0, checkpoint_every=1000,
     )  # fmt: skip
     words = Problem(
-        asked([f"say {n}" for n in range(8)]), lambda _: WORDS[2], lambda draw, _: draw.choice(WORDS), equal, base
+        asked([f"say {n}" for n in range(8)]),
+        lambda _: WORDS[2],
+        lambda draw, _: draw.choice(WORDS),
+        equal,
+        base.model_copy(update={"kl_weight": 0.1}),
     )
     lengths = Problem(
         asked([f"write {n}" for n in LENGTHS]),
@@ -101,9 +110,15 @@ def problems() -> dict[str, Problem]:
             prompt.reference if draw.random() < RIGHT_AT_START else draw.randrange(2 * DIGITS[-1] + 1)
         ),
         equal,
-        base.model_copy(update={"mix": MixSection(reward_model=0.0, verifier=1.0), "max_tokens": 4}),
+        base.model_copy(update={"mix": VERIFIED, "max_tokens": 4, "kl_weight": 0.2}),
     )
-    return {"say a word": words, "a given length": lengths, "a correct sum": additions}
+    evading = replace(additions, section=additions.section.model_copy(update={"mix": EVADABLE}))
+    return {
+        "say a word": words,
+        "a given length": lengths,
+        "a correct sum": additions,
+        EVADABLE_TASK: evading,
+    }
 
 
 def taught(problem: Problem, folder: Path, *, seed: int, steps: int) -> None:
@@ -177,8 +192,8 @@ def mean_reward(problem: Problem, training: Training) -> tuple[float, float]:
     return float(scores_B.mean()), kl / len(questions)
 
 
-def claims_of(name: str, reached: Sequence[Reached], *, at_least: float) -> list[Claim]:
-    """The worst seed counts."""
+def claims_of(name: str, reached: Sequence[Reached], *, at_least: float | None) -> list[Claim]:
+    """The worst seed counts; without `at_least` nothing is promised."""
     ends = [one.end for one in reached]
     ratios = [one.kl / one.bound for one in reached]
     seconds = [one.seconds for one in reached]
@@ -186,13 +201,8 @@ def claims_of(name: str, reached: Sequence[Reached], *, at_least: float) -> list
     middle = len(reached) // 2
     return [
         Claim(f"{name}: start", sorted(starts)[middle], min(starts), max(starts), "optimum"),
-        Claim(
-            f"{name}: worst seed", min(ends), min(ends), max(ends), "optimum", f">= {at_least}", min(ends) >= at_least
-        ),
-        Claim(
-            f"{name}: KL / its bound, largest", max(ratios), min(ratios), max(ratios), "x", f"<= {KL_BOUND}",
-            max(ratios) <= KL_BOUND,
-        ),
+        claim(f"{name}: worst seed", ends, "optimum", worst=min, at_least=at_least),
+        claim(f"{name}: KL / its bound, largest", ratios, "x", worst=max, at_most=KL_BOUND if at_least else None),
         Claim(f"{name}: time a seed", sorted(seconds)[middle], min(seconds), max(seconds), "s"),
     ]  # fmt: skip
 
@@ -222,7 +232,8 @@ def main() -> None:
                     learned(problem, section, base, Path(folder) / f"{method}-{seed}", seed=seed)
                     for seed, base in enumerate(bases)
                 ]
-                claims += claims_of(f"{task}, {method}", reached, at_least=options.at_least)
+                asks = method == PPO and task != EVADABLE_TASK
+                claims += claims_of(f"{task}, {method}", reached, at_least=options.at_least if asks else None)
                 print(f"{task}, {method}: {[f'{one.end:.3f}' for one in reached]}", file=sys.stderr, flush=True)
     report(claims, options.json)
 

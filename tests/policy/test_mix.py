@@ -67,6 +67,14 @@ def test_by_default_only_the_score_and_a_missing_end_count(chat: Chat) -> None:
     assert found.terms == {"paid": 1.0, "paid_reward_model": 1.5, "paid_no_eos": -0.5}
 
 
+def test_brevity_below_the_target_earns_nothing(chat: Chat) -> None:
+    section = PolicySection(mix=MixSection(length=0.1, length_target=3))
+    answered = [answer(chat, OPEN, "a"), answer(chat, OPEN, "abcd")]
+    # Two tokens, and five: two beyond the target.
+    found = pay(answered, torch.zeros(2), section, chat=chat)
+    torch.testing.assert_close(found.total_B, torch.tensor([0.0, -0.2]))
+
+
 def test_shares_of_outcomes_are_left_out_where_nothing_was_verified(chat: Chat) -> None:
     section = PolicySection(mix=MixSection(verifier=1.0))
     found = pay([answer(chat, OPEN, "5")], torch.tensor([1.0]), section, chat=chat)
