@@ -12,7 +12,7 @@ from hrlaif.config import LoraSection, PolicySection, RewardSection
 from hrlaif.nn.adapters import save_trained, trainable
 from hrlaif.nn.backbone import placement
 from hrlaif.nn.chat import Conversation
-from hrlaif.policy.actors import Actors
+from hrlaif.policy.actors import Actors, Question
 from hrlaif.policy.training import Training as PolicyTraining
 from hrlaif.reward.data import TokenPair
 from hrlaif.reward.training import Training as RewardTraining
@@ -33,8 +33,9 @@ def ppo(model: str, count: int, steps: int, lora: LoraSection) -> None:
         actors = Actors(model, Path(folder), section, PLACE, seed=0)
     # Responses of full length, as for the engine that it is compared with.
     actors.policy.chat.stop_ids = frozenset()
-    training = PolicyTraining([Prompt("p", (Message("user", "x"),), "c", Task.OPEN)], actors, section, seed=0)
-    training.prompts = prompts(count)
+    prompt = Prompt("p", (Message("user", "x"),), "c", Task.OPEN)
+    training = PolicyTraining([prompt], actors, section, seed=0)
+    training.questions = [Question(prompt, tuple(tokens)) for tokens in prompts(count)]
     timer = Steps()
     for index in range(steps):
         training.step(index)

@@ -383,6 +383,22 @@ def test_a_dumped_configuration_reads_as_the_same_one_from_anywhere(tmp_path: Pa
     assert again == config
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("advantages = 'rloo'", "compares the responses to one prompt; set samples_per_prompt to 2 or more"),
+        ("samples_per_prompt = 3", "rollouts (64) must be a multiple of samples_per_prompt (3)"),
+        ("critic = 'adapter'\nlora = { rank = 0 }", "critic = 'adapter' needs adapters; set lora.rank above 0"),
+        (
+            "critic = 'adapter'\nlora = { gradient_checkpointing = true }",
+            "does not go with lora.gradient_checkpointing",
+        ),
+    ],
+)
+def test_parts_of_the_policy_that_do_not_fit_are_an_error(tmp_path: Path, settings: str, expected: str) -> None:
+    assert expected in message(tmp_path, f"[policy]\n{settings}")
+
+
 def test_a_dump_writes_every_default_out_and_no_more_than_can_be_read(tmp_path: Path) -> None:
     values = tomllib.loads(configuration.dump(Config()))
     assert configuration.parse(values, where="dump") == Config()

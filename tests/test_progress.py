@@ -42,3 +42,10 @@ def test_the_line_is_written_although_the_loop_broke_off(capsys: pytest.CaptureF
 def test_no_items_are_no_division_by_zero(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(track([], "reading", 0)) == []
     assert re.fullmatch(r"reading: 0/0 in \d+ s \(0/s\)\n", capsys.readouterr().err)
+
+
+def test_a_note_stands_beside_the_count_until_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("training", 3) as progress:
+        progress.advance(note="reward 0.5")
+        progress.advance()
+    assert re.fullmatch(r"training: 2/3 in \d+ s \(.*\): reward 0.5\n", capsys.readouterr().err)

@@ -25,10 +25,10 @@ from hrlaif.work import Order, launch
 
 torch = pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
-PROMPTS = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN, split=Split.TRAIN) for n in range(12)]
+PROMPTS = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN, split=Split.TRAIN) for n in range(40)]
 PAIRS = [
     Pair(p.id, p.messages, "YES " * (1 + n % 3), "no " * (1 + n % 2), 0.95, Basis.JUDGE, "chat")
-    for n, p in enumerate(PROMPTS * 2)
+    for n, p in enumerate(PROMPTS[:12] * 2)
 ]
 
 
@@ -42,7 +42,9 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def run_folder(folder: Path, tiny_model: Path, *, processes: int = 1, **reward: Any) -> Config:
+def run_folder(
+    folder: Path, tiny_model: Path, *, processes: int = 1, policy: dict[str, Any] | None = None, **reward: Any
+) -> Config:
     """A run folder whose next stage is the reward model, with 7 pairs a step: two processes get uneven shares."""
     values = {
         "run_dir": str(folder),
@@ -53,7 +55,7 @@ def run_folder(folder: Path, tiny_model: Path, *, processes: int = 1, **reward: 
         "reward": {"pairs_per_step": 7, "checkpoint_every": 1, "learning_rate": 1e-3, "batch_tokens": 300} | reward,
         "policy": {
             "steps": 3, "rollouts": 9, "minibatch": 4, "epochs": 2, "max_tokens": 6, "learning_rate": 1e-3,
-            "kl_target_nats": 1.0, "stop_kl": 1e-4,
+            "kl_target_nats": 1.0, "stop_kl": 1e-4, "measure_every": 1, **(policy or {}),
         },
     }  # fmt: skip
     config = configuration.parse(values, where="test")
@@ -90,11 +92,18 @@ def curve(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_make_the_updates_that_one_makes(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "policy",
+    [{}, {"critic": "adapter"}, {"advantages": "rloo", "rollouts": 10, "samples_per_prompt": 2}],
+    ids=["critic on the policy", "critic apart", "no critic"],
+)
+def test_two_processes_make_the_updates_that_one_makes(
+    tiny_model: Path, tmp_path: Path, policy: dict[str, Any]
+) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     space: dict[str, Any] = {"REWARD": None}
     exec(BOTH, space)
-    watched = {"early_stop": {"every": 2, "patience": 2}}
+    watched: dict[str, Any] = {"early_stop": {"every": 2, "patience": 2}, "policy": policy}
     space["both"](Run(run_folder(one, tiny_model, **watched)), "rlaif", one / "out")
     run_folder(two, tiny_model, processes=2, **watched)
     code = f"REWARD = {str(one / 'out' / 'reward')!r}\n{BOTH}{FOLLOW}"
@@ -112,6 +121,8 @@ def test_two_processes_make_the_updates_that_one_makes(tiny_model: Path, tmp_pat
     held = [json.loads((run / "out" / "reward" / "summary.json").read_text())["held_out"] for run in (one, two)]
     assert held[0]["accuracy"] == held[1]["accuracy"]
     assert any("held_out_loss" in row for row in curve(two / "out" / "reward"))
+    kept = [json.loads((run / "out" / "policy" / "summary.json").read_text())["kept"] for run in (one, two)]
+    assert kept[0] == kept[1]
 
 
 FAILING = """

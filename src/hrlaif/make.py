@@ -251,6 +251,7 @@ def train_reward(run: Run, arm: str, out: Path) -> None:
         seed=run.config.seed,
         device=model.device,
         dtype=model.dtype,
+        tensorboard=run.config.report.tensorboard,
     )
 
 
@@ -268,6 +269,7 @@ def train_policy(run: Run, arm: str, out: Path) -> None:
         seed=run.config.seed,
         device=model.device,
         dtype=model.dtype,
+        tensorboard=run.config.report.tensorboard,
     )
 
 

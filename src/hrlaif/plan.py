@@ -23,7 +23,7 @@ CODE_SCHEMA = 1
 OPERATIONAL = {
     "url", "key_env", "weight", "in_flight", "timeout_s", "retries", "requests_per_minute", "tokens_per_minute",
     "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "replicas", "budget_usd", "gate",
-    "checkpoint_every", "device", "max_unjudged",
+    "checkpoint_every", "batch_tokens", "device", "max_unjudged", "tensorboard",
 }  # fmt: skip
 
 

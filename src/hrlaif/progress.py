@@ -16,16 +16,18 @@ class Progress:
 
     def __init__(self, what: str, total: int | None, *, done: int = 0) -> None:
         self.what, self.total, self.done = what, total, done
+        self.note = ""
         self._resumed = done
         self._start = time.monotonic()
         self._printed = self._start
         self._bar = _rich_bar(what, total, done) if sys.stderr.isatty() else None
 
-    def advance(self, by: int = 1) -> None:
-        """Count `by` more items as done."""
+    def advance(self, by: int = 1, *, note: str = "") -> None:
+        """Count `by` more items as done; `note` says how it is going and stands beside the bar until the next one."""
         self.done += by
+        self.note = note or self.note
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self.done)
+            self._bar.update(self._bar.task_ids[0], completed=self.done, note=self.note)
         elif time.monotonic() - self._printed > PLAIN_EVERY_S:
             self._printed = time.monotonic()
             print(self._line(), file=sys.stderr, flush=True)
@@ -45,7 +47,8 @@ class Progress:
         left = (
             f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate and self.done < self.total else ""
         )
-        return f"{self.what}: {self.done}{of} in {seconds:.0f} s ({per_s}/s{left})"
+        note = f": {self.note}" if self.note else ""
+        return f"{self.what}: {self.done}{of} in {seconds:.0f} s ({per_s}/s{left}){note}"
 
     def __enter__(self) -> Progress:
         return self
@@ -74,8 +77,9 @@ def _rich_bar(what: str, total: int | None, done: int):  # type: ignore[no-untyp
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     bar = RichProgress(*columns, console=Console(stderr=True))
     bar.start()
-    bar.add_task(what, total=total, completed=done)
+    bar.add_task(what, total=total, completed=done, note="")
     return bar

@@ -11,7 +11,17 @@ from transformers import AutoModelForCausalLM
 
 from hrlaif.config import LoraSection
 from hrlaif.errors import ModelError
-from hrlaif.nn.adapters import REWARD, attach_reward, merged, save_trained, trainable, untouched_layers, using
+from hrlaif.nn.adapters import (
+    CRITIC,
+    REWARD,
+    add_critic,
+    attach_reward,
+    merged,
+    save_trained,
+    trainable,
+    untouched_layers,
+    using,
+)
 from hrlaif.nn.backbone import Backbone, placement
 
 PLACE = placement("cpu", "auto")
@@ -125,3 +135,27 @@ def test_the_seed_decides_the_adapters_start(tiny_model: Path) -> None:
 
     assert torch.equal(start(0), start(0))
     assert not torch.equal(start(0), start(1))
+
+
+def test_a_critics_adapter_is_trained_beside_the_policys_and_changes_nothing_of_it(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    scorer = spoiled(trainable(str(tiny_model), LoraSection(rank=4), PLACE, seed=1, scorer=True))
+    save_trained(scorer, tmp_path / "reward")
+    policy = spoiled(trainable(str(tiny_model), LoraSection(rank=8), PLACE, seed=0))
+    own = states(policy)
+    attach_reward(policy, tmp_path / "reward")
+    add_critic(policy, LoraSection(rank=8), seed=0)
+    assert torch.equal(states(policy), own)
+    with using(policy.model, CRITIC):
+        start = states(policy)
+    with using(policy.model, None):
+        torch.testing.assert_close(states(policy), start)
+    with using(policy.model, REWARD):
+        states(policy)
+    trained = {name for name, parameter in policy.model.named_parameters() if parameter.requires_grad}
+    assert {name.split(".")[-2] for name in trained} == {"default", "critic"}
+    assert len([name for name in trained if ".critic." in name]) == len(trained) / 2
+    save_trained(policy, tmp_path / "policy")
+    assert not any("critic" in path.name for path in (tmp_path / "policy").rglob("*"))
+    assert torch.equal(states(policy), own)

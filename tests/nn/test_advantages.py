@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hrlaif.errors import DataError
-from hrlaif.nn.advantages import gae, token_rewards
+from hrlaif.nn.advantages import gae, group_normalised, leave_one_out, token_rewards
 
 # Row 0 has three tokens, row 1 two and a padding column.
 IS_RESPONSE = torch.tensor([[True, True, True], [True, True, False]])
@@ -49,3 +49,18 @@ def test_lambda_one_makes_returns_the_discounted_sum_of_rewards_whatever_the_val
     _, returns = gae(rewards, values, IS_RESPONSE, discount=0.5, gae_lambda=1.0)
     # Row 0: 1 + 0.5 * 0 + 0.25 * 4 = 2, then 2, then 4. Row 1: 1 + 0.5 * 2 = 2, then 2.
     torch.testing.assert_close(returns, torch.tensor([[2.0, 2.0, 4.0], [2.0, 2.0, 0.0]]))
+
+
+def test_leave_one_out_compares_a_response_with_the_others_to_its_prompt() -> None:
+    advantages = leave_one_out(torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0]), group=3)
+    # 1 - (2 + 6) / 2 = -3, 2 - 3.5 = -1.5, 6 - 1.5 = 4.5; the other prompt: 0 - 1.5, 0 - 1.5, 3 - 0.
+    torch.testing.assert_close(advantages, torch.tensor([-3.0, -1.5, 4.5, -1.5, -1.5, 3.0]))
+
+
+def test_group_normalised_advantages_by_hand_and_equal_rewards_teach_nothing() -> None:
+    advantages = group_normalised(torch.tensor([1.0, 3.0, 5.0, 2.0, 2.0, 2.0]), group=3, epsilon=0.0)
+    # Mean 3, variance (4 + 0 + 4) / 2 = 4. The other group has no deviation: 0 / 0 without the epsilon.
+    torch.testing.assert_close(advantages[:3], torch.tensor([-1.0, 0.0, 1.0]))
+    # With deviation 2 and epsilon 2 the first becomes -2 / 4.
+    wide = group_normalised(torch.tensor([1.0, 3.0, 5.0, 2.0, 2.0, 2.0]), group=3, epsilon=2.0)
+    torch.testing.assert_close(wide, torch.tensor([-0.5, 0.0, 0.5, 0.0, 0.0, 0.0]))

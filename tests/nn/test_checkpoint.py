@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from hrlaif.nn.checkpoint import Checkpoints, Curve, restore_tensors, trained_tensors
@@ -34,6 +36,18 @@ def test_a_checkpoint_cut_off_while_it_was_written_is_passed_over(tmp_path: Path
     state = checkpoints.load(CPU)
     assert state is not None
     assert state["step"] == 2
+
+
+def test_a_checkpoint_that_is_to_be_kept_outlives_newer_ones_and_can_be_read(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", settings="s")
+    for step in (2, 4, 6, 8):
+        checkpoints.save(step, {"x": step}, keep=[2])
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["step-000002", "step-000006", "step-000008"]
+    state = checkpoints.load_step(2, CPU)
+    assert state is not None
+    assert state["x"] == 2
+    assert checkpoints.load_step(4, CPU) is None
+    assert Checkpoints(tmp_path / "c", settings="other").load_step(2, CPU) is None
 
 
 def test_checkpoints_of_other_settings_are_not_loaded(tmp_path: Path) -> None:
@@ -77,3 +91,28 @@ def test_the_curve_is_cut_back_to_the_checkpoint_and_a_torn_line_goes(tmp_path: 
     resumed.add({"step": 3})
     assert [row["step"] for row in resumed.rows()] == [1, 2, 3]
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_event_files_hold_the_curve_also_after_a_resume(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the tensorboard extra")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    path = tmp_path / "metrics.jsonl"
+    for done in (0, 2):
+        curve = Curve(path, steps_done=done, events=True)
+        for step in range(done + 1, 4):
+            curve.add({"step": step, "loss": step / 2})
+    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert found.Tags()["scalars"] == ["loss"]
+    assert [(event.step, event.value) for event in found.Scalars("loss")] == [(1, 0.5), (2, 1.0), (3, 1.5)]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="TensorBoard is installed here")
+def test_without_tensorboard_the_curve_is_written_all_the_same_and_one_line_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curve = Curve(tmp_path / "metrics.jsonl", steps_done=0, events=True)
+    curve.add({"step": 1, "loss": 0.5})
+    assert curve.rows() == [{"step": 1, "loss": 0.5}]
+    assert "pip install 'hrlaif[tensorboard]'" in capsys.readouterr().err
+    assert not (tmp_path / "tensorboard").exists()

@@ -12,7 +12,7 @@ from hrlaif.nn import processes
 def test_a_process_that_was_started_alone_is_one_of_one_and_sums_are_its_own() -> None:
     assert (processes.rank(), processes.count(), processes.is_main()) == (0, 1, True)
     assert processes.rejoined(processes.share([3, 1, 2])) == [3, 1, 2]
-    assert processes.summed([1.5, 2.0]) == [1.5, 2.0]
+    assert processes.summed({"a": 1.5, "b": 2.0}) == {"a": 1.5, "b": 2.0}
     weight = torch.nn.Parameter(torch.ones(2))
     processes.sum_gradients([weight])
     assert weight.grad is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hrlaif.nn.seeds import derive, generator, permutation
+from hrlaif.nn.seeds import derive, generator, permutation, place_of
 
 
 def test_seeds_depend_on_every_part_and_stay_the_same_from_run_to_run() -> None:
@@ -18,6 +18,14 @@ def test_a_permutation_holds_every_number_once_and_is_repeatable() -> None:
     assert sorted(permutation(10, 0, "x")) == list(range(10))
     assert permutation(10, 0, "x") == permutation(10, 0, "x") != permutation(10, 1, "x")
     assert generator(3, "y").initial_seed() == derive(3, "y")
+
+
+def test_a_place_depends_on_the_name_alone_and_is_the_same_in_every_stage_and_run() -> None:
+    # Pinned: a change here lets prompts that a reward model was trained on measure the policy.
+    assert place_of("p1") == 0.9526381667847765
+    places = [place_of(f"p{number}") for number in range(1000)]
+    assert all(0 <= place < 1 for place in places)
+    assert 60 <= sum(place < 0.1 for place in places) <= 140
 
 
 PINNED = 4297702826565285599

@@ -33,6 +33,18 @@ def test_equal_scores_become_zero_not_a_division_by_zero() -> None:
     assert Normaliser("batch", clip=5.0)(torch.tensor([3.0, 3.0])).tolist() == [0.0, 0.0]
 
 
+def test_scores_on_a_fixed_scale_do_not_count_and_equal_ones_are_only_moved() -> None:
+    normaliser = Normaliser("running", clip=10.0)
+    normaliser(torch.tensor([0.0, 2.0]))
+    # Mean 1, deviation 1; and the same again, since asking changes nothing.
+    for _ in range(2):
+        found = normaliser.scaled(torch.tensor([4.0, 99.0]))
+        torch.testing.assert_close(found, torch.tensor([3.0, 9.0]), atol=1e-4, rtol=0)
+    equal = Normaliser("running", clip=10.0)
+    equal(torch.tensor([3.0, 3.0]))
+    assert equal.scaled(torch.tensor([4.0, 3.0])).tolist() == [1.0, 0.0]
+
+
 def test_a_restored_normaliser_goes_on_where_the_other_stood() -> None:
     first, second = Normaliser("running", clip=5.0), Normaliser("running", clip=5.0)
     first(torch.tensor([1.0, 2.0, 4.0]))

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -19,13 +21,14 @@ from hrlaif.config import LoraSection, PolicySection
 from hrlaif.errors import DataError, ModelError
 from hrlaif.models.base import Decoding, SampleRequest
 from hrlaif.models.local import LocalSampler
+from hrlaif.nn.advantages import group_normalised, leave_one_out
 from hrlaif.nn.backbone import placement
 from hrlaif.nn.checkpoint import Checkpoints
 from hrlaif.nn.generate import Sampled
 from hrlaif.policy import train
-from hrlaif.policy.actors import Actors, Answered
-from hrlaif.policy.rollouts import collect
-from hrlaif.policy.scores import Normaliser
+from hrlaif.policy.actors import Actors, Answered, Question
+from hrlaif.policy.rollouts import Rollouts, collect
+from hrlaif.policy.scores import Normaliser, adapted_kl_weight
 from hrlaif.policy.training import Training
 from hrlaif.types import Message, Prompt, Task
 
@@ -158,7 +161,7 @@ torch.set_num_threads(1)
 from hrlaif.config import PolicySection
 from hrlaif.policy import train
 from hrlaif.types import Message, Prompt, Task
-prompts = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN) for n in range(12)]
+prompts = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN) for n in range(40)]
 base, reward, out, section = sys.argv[1:]
 section = PolicySection.model_validate_json(section)
 train(prompts, base=base, reward=Path(reward), section=section, out=Path(out), seed=0, device="cpu")
@@ -166,9 +169,14 @@ train(prompts, base=base, reward=Path(reward), section=section, out=Path(out), s
 
 
 def test_a_training_killed_in_the_middle_ends_as_if_it_had_not_been(
-    tiny_model: Path, reward: Path, prompts: list[Prompt], tmp_path: Path
+    tiny_model: Path, reward: Path, tmp_path: Path
 ) -> None:
-    section = FAST.model_copy(update={"steps": 16, "score_normalise": "running", "kl_target_nats": 1.0})
+    section = FAST.model_copy(
+        update={
+            "steps": 16, "score_normalise": "running", "kl_target_nats": 1.0, "critic": "adapter", "measure_every": 3,
+        }
+    )  # fmt: skip
+    prompts = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN) for n in range(40)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     expected = run(section, tiny_model, reward, prompts, whole)
     arguments = [str(tiny_model), str(reward), str(killed), section.model_dump_json()]
@@ -190,15 +198,18 @@ def test_a_training_killed_in_the_middle_ends_as_if_it_had_not_been(
     resumed = run(section, tiny_model, reward, prompts, killed)
     times = {"seconds": 0, "tokens_per_s": 0}
     assert [{**row, **times} for row in resumed] == [{**row, **times} for row in expected]
-    for name in ("adapter_model.safetensors",):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert [row["step"] for row in expected if "held_out_objective" in row] == [3, 6, 9, 12, 15, 16]
+    assert (killed / "adapter_model.safetensors").read_bytes() == (whole / "adapter_model.safetensors").read_bytes()
+    told = [json.loads((folder / "summary.json").read_text()) for folder in (whole, killed)]
+    assert told[0]["kept"] == told[1]["kept"]
+    assert told[0]["held_out"] == told[1]["held_out"]
 
 
-def collected(actors: Actors, prompts: list[Prompt], section: PolicySection):  # type: ignore[no-untyped-def]
-    rendered = [actors.policy.chat.prompt_ids(prompt.messages) for prompt in prompts]
+def collected(actors: Actors, prompts: list[Prompt], section: PolicySection) -> Rollouts:
+    asked = [Question(prompt, tuple(actors.policy.chat.prompt_ids(prompt.messages))) for prompt in prompts]
     normaliser = Normaliser(section.score_normalise, clip=section.score_clip)
     return collect(
-        actors, rendered, range(len(prompts)), section, normaliser=normaliser, kl_weight=0.1, where="PPO, step 7"
+        actors, asked, range(len(prompts)), section, normaliser=normaliser, kl_weight=0.1, where="PPO, step 7"
     )
 
 
@@ -211,13 +222,15 @@ def test_the_score_is_clipped_and_paid_at_the_last_token_and_a_cut_off_response_
     actors = PaysForHalfOfTheTokens(str(tiny_model), reward, section, PLACE, seed=0)
     actors.policy.chat.stop_ids = frozenset({2, *range(40, 60)})
     rollouts = collected(actors, prompts * 3, section)
-    assert 0 < int(rollouts.finished_B.sum()) < 36
+    assert 0 < sum(item.finished for item in rollouts.answered) < 36
     # At the start the KL and the values are 0, so the return at the last token is what was paid there.
     for row in range(36):
         response = rollouts.answered[row].conversation.response
         assert int(rollouts.is_response_BT[row].sum()) == len(response)
-        assert bool(rollouts.finished_B[row]) == (response[-1] in actors.policy.chat.stop_ids)
-        paid = min(float(rollouts.scores_B[row]), 0.4) - (0.0 if rollouts.finished_B[row] else 3.0)
+        finished = rollouts.answered[row].finished
+        assert finished == (response[-1] in actors.policy.chat.stop_ids)
+        paid = min(float(rollouts.scores_B[row]), 0.4) - (0.0 if finished else 3.0)
+        assert float(rollouts.pay.total_B[row]) == pytest.approx(paid)
         assert float(rollouts.returns_BT[row, len(response) - 1]) == pytest.approx(paid, abs=1e-4)
         assert rollouts.returns_BT[row, len(response) :].abs().sum() == 0
         assert rollouts.advantages_BT[row, len(response) :].abs().sum() == 0
@@ -250,11 +263,11 @@ def test_a_prompt_that_is_too_long_is_cut_on_the_left_and_counted(
     long = Prompt("long", (Message("user", "x" * 3000),), "chat", Task.OPEN)
     training = Training([*prompts, long], Actors(str(tiny_model), reward, section, PLACE, seed=0), section, seed=0)
     assert training.cut_prompts == 1
-    assert len(training.prompts[-1]) == 50
-    assert training.prompts[-1] == training.actors.policy.chat.prompt_ids(long.messages)[-50:]
+    assert len(training.questions[-1].tokens) == 50
+    assert list(training.questions[-1].tokens) == training.actors.policy.chat.prompt_ids(long.messages)[-50:]
     # The model has 2048 positions, and the response needs 8 of them.
     training = Training([long], training.actors, FAST.model_copy(update={"max_prompt_tokens": 9999}), seed=0)
-    assert len(training.prompts[0]) == 2040
+    assert len(training.questions[0].tokens) == 2040
 
 
 def test_updates_stop_once_the_policy_has_moved_too_far(
@@ -280,7 +293,7 @@ def test_the_size_of_a_pass_changes_no_result(
 
 def test_every_prompt_comes_once_before_any_comes_again(tiny_model: Path, reward: Path, prompts: list[Prompt]) -> None:
     training = Training(prompts, Actors(str(tiny_model), reward, FAST, PLACE, seed=0), FAST, seed=0)
-    drawn = [tuple(prompt) for step in range(3) for prompt in training.prompts_of(step)]
+    drawn = [question.prompt.id for step in range(3) for question in training.questions_of(step)]
     assert len(set(drawn[:12])) == len(set(drawn[12:24])) == 12
     assert drawn[:12] != drawn[12:24]
 
@@ -288,9 +301,9 @@ def test_every_prompt_comes_once_before_any_comes_again(tiny_model: Path, reward
 class Silent(Actors):
     """A policy that answers nothing at all."""
 
-    def sample(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
+    def sample(self, questions: Sequence[Question], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
         """Only end tokens."""
-        return [Sampled((self.policy.chat.end_id,), True, (-1.0,), (0.0,)) for _ in prompts]
+        return [Sampled((self.policy.chat.end_id,), True, (-1.0,), (0.0,)) for _ in questions]
 
 
 class Broken(Actors):
@@ -308,6 +321,128 @@ def test_a_policy_that_falls_silent_or_breaks_is_an_error_that_says_what_to_do(
         collected(Silent(str(tiny_model), reward, FAST, PLACE, seed=0), prompts, FAST)
     with pytest.raises(ModelError, match=r"PPO, step 7: the scores .* not finite.* Lower learning_rate"):
         collected(Broken(str(tiny_model), reward, FAST, PLACE, seed=0), prompts, FAST)
+
+
+def test_the_start_has_no_kl_to_itself_at_any_temperature_and_dropout_is_off(
+    tiny_model: Path, reward: Path, prompts: list[Prompt], tmp_path: Path
+) -> None:
+    lora = LoraSection(layers=1, dropout=0.5)
+    section = FAST.model_copy(update={"steps": 2, "minibatch": 8, "temperature": 0.6, "lora": lora})
+    curve = run(section, tiny_model, reward, prompts, tmp_path)
+    assert curve[0]["kl"] == pytest.approx(0.0, abs=1e-4)
+    # The pass over the whole text would differ from decoding if anything were dropped, or at another temperature.
+    assert all(row["ratio_error"] < 1e-4 for row in curve)
+
+
+@pytest.mark.parametrize("critic", ["shared", "adapter"])
+def test_returns_are_made_of_advantages_before_these_are_whitened(
+    tiny_model: Path, reward: Path, prompts: list[Prompt], critic: Literal["shared", "adapter"]
+) -> None:
+    section = FAST.model_copy(update={"critic": critic, "gae_lambda": 1.0, "no_eos_penalty": 0.0})
+    actors = Actors(str(tiny_model), reward, section, PLACE, seed=0)
+    assert actors.value_head is not None
+    with torch.no_grad():
+        actors.value_head.linear.weight.fill_(0.1)
+    rollouts = collected(actors, prompts, section)
+    assert rollouts.values_BT is not None
+    assert rollouts.returns_BT is not None
+    assert float(rollouts.values_BT.abs().max()) > 0.01
+    # The start has no KL to itself, so with lambda 1 and no discount every return is what the whole response was paid.
+    paid_BT = rollouts.pay.total_B[:, None] * rollouts.is_response_BT
+    torch.testing.assert_close(rollouts.returns_BT, paid_BT, atol=1e-4, rtol=0)
+    # And the values are those that a pass with gradients gives.
+    values_N = actors.evaluate(rollouts.answered).values_N
+    assert values_N is not None
+    torch.testing.assert_close(values_N, rollouts.values_BT[rollouts.is_response_BT], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("advantages", "by_hand"), [("rloo", leave_one_out), ("grpo", group_normalised)])
+def test_the_responses_to_one_prompt_are_compared_by_what_they_are_paid_less_their_kl(
+    tiny_model: Path,
+    reward: Path,
+    prompts: list[Prompt],
+    tmp_path: Path,
+    advantages: Literal["rloo", "grpo"],
+    by_hand: Callable[..., torch.Tensor],
+) -> None:
+    section = FAST.model_copy(update={"advantages": advantages, "samples_per_prompt": 4})
+    actors = PaysForHalfOfTheTokens(str(tiny_model), reward, section, PLACE, seed=0)
+    assert actors.value_head is None
+    with torch.no_grad():
+        for name, parameter in actors.policy.model.named_parameters():
+            if "lora_B.default" in name:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    training = Training(prompts, actors, section, seed=0)
+    asked = training.questions_of(0)
+    assert [question.prompt.id for question in asked[:4]] == [asked[0].prompt.id] * 4
+    assert len({question.prompt.id for question in asked}) == 2
+    normaliser = Normaliser("none", clip=5.0)
+    found = collect(actors, asked, range(8), section, normaliser=normaliser, kl_weight=0.1, where="here")
+    assert found.values_BT is None
+    assert float(found.kl_B.abs().min()) > 0.0
+    advantages_B = by_hand(found.pay.total_B - 0.1 * found.kl_B, group=4)
+    torch.testing.assert_close(found.advantages_BT, advantages_B[:, None] * found.is_response_BT)
+    curve = training.run(Checkpoints(tmp_path / "c", settings="s"), tmp_path / "metrics.jsonl")
+    assert not {"value_loss", "explained_variance"} & curve[0].keys()
+
+
+def test_the_kl_weight_of_each_step_follows_from_the_kl_of_the_one_before(
+    tiny_model: Path, reward: Path, prompts: list[Prompt], tmp_path: Path
+) -> None:
+    section = FAST.model_copy(update={"kl_target_nats": 0.5, "kl_weight": 0.1, "steps": 4})
+    curve = run(section, tiny_model, reward, prompts, tmp_path)
+    assert curve[0]["kl_weight"] == 0.1
+    # No KL at the start: a fifth less.
+    assert curve[1]["kl_weight"] == pytest.approx(0.08)
+    for row, after in pairwise(curve):
+        expected = adapted_kl_weight(row["kl_weight"], row["kl"], target_nats=0.5)
+        assert after["kl_weight"] == pytest.approx(expected)
+
+
+class CountsLetters:
+    """Scores a text by how many of its characters are letters; on the n-th call it does what `faults` says."""
+
+    def __init__(self, faults: dict[int, Exception | float] | None = None) -> None:
+        self.faults, self.calls = faults or {}, 0
+
+    def score(self, conversations: Iterable[tuple[tuple[Message, ...], str]]) -> list[float]:
+        """A score per text."""
+        self.calls += 1
+        fault = self.faults.get(self.calls)
+        if isinstance(fault, Exception):
+            raise fault
+        return [sum(c.isalpha() for c in text) / 8 if fault is None else fault for _, text in conversations]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (float("nan"), r"PPO, step 5 of 6: the scores .* not finite.* last checkpoint"),
+        (torch.OutOfMemoryError("CUDA out of memory"), r"PPO: out of GPU memory. Try .*policy.batch_tokens"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), r"PPO: out of memory. Try .*policy.batch_tokens"),
+    ],
+    ids=["not a number", "GPU memory", "memory"],
+)
+def test_a_training_that_breaks_leaves_a_usable_checkpoint_and_goes_on_from_it(
+    tiny_model: Path, prompts: list[Prompt], tmp_path: Path, fault: Exception | float, message: str
+) -> None:
+    def trained(out: Path, reward: CountsLetters, section: PolicySection = FAST) -> list[dict[str, float]]:
+        train(prompts, base=str(tiny_model), reward=reward, section=section, out=out, seed=0, device="cpu")
+        return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+    with pytest.raises(ModelError, match=message):
+        trained(tmp_path / "broken", CountsLetters({5: fault}))
+    checkpoint = tmp_path / "broken" / "checkpoints" / "step-000004"
+    sampler = LocalSampler(str(checkpoint), device="cpu")
+    assert next(sampler.sample([SampleRequest(prompts[0], "r", 1)], Decoding(max_tokens=4))).text
+    # In smaller parts, as the message advises: the first four steps are not made again.
+    after = CountsLetters()
+    resumed = trained(tmp_path / "broken", after, FAST.model_copy(update={"batch_tokens": 400}))
+    assert after.calls == 2
+    whole = trained(tmp_path / "whole", CountsLetters())
+    for row, expected in zip(resumed, whole, strict=True):
+        assert row["reward"] == pytest.approx(expected["reward"])
+        assert row["kl"] == pytest.approx(expected["kl"], abs=1e-3)
 
 
 def test_no_prompts_is_an_error(tiny_model: Path, reward: Path, tmp_path: Path) -> None:

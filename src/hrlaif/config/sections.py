@@ -227,18 +227,40 @@ class RewardSection(EpochsSection):
             )
 
 
+class MixSection(Section):
+    """What a whole response is paid: the weights of the reward model's score, of the verifier and of length.
+
+    The verifier pays `correct`, `unreadable` or `wrong` for responses to checkable prompts with a reference. `length`
+    is taken for each token beyond `length_target`.
+    """
+
+    reward_model: NonNegative = 1.0
+    verifier: NonNegative = 0.0
+    correct: float = 1.0
+    unreadable: float = 0.0
+    wrong: float = -1.0
+    length: NonNegative = 0.0
+    length_target: Annotated[int, Field(ge=0)] = 0
+
+
 class PolicySection(Section):
     """PPO. Lengths in tokens, KL in nats; see docs/method.md for the formulas.
 
-    Scores are clipped to `score_clip`, then normalised. `stop_kl` (nats per token) ends a step's updates once the
-    policy has moved that far from the one that made the rollouts; 0 never does. `kl_target_nats` above 0 adapts
-    `kl_weight` to hold that KL per response. `batch_tokens` is how many tokens are in memory at once (0: chosen for
-    the device).
+    `advantages`: by a critic (`gae`), or from the `samples_per_prompt` responses to one prompt (`rloo`, `grpo`).
+    `critic`: a head on the policy's trunk (`shared`) or on an adapter of its own. Scores are clipped to `score_clip`,
+    then normalised. `stop_kl` (nats per token) ends a step's updates once the policy has moved that far from the one
+    that made the rollouts; 0 never does. `kl_target_nats` above 0 adapts `kl_weight` to hold that KL per response.
+    `batch_tokens` is how many tokens are in memory at once (0: chosen for the device). Every `measure_every` steps and
+    at the end, `held_out` prompts (at most a tenth of all) measure the policy; `keep` says which one is kept.
     """
 
     lora: LoraSection = LoraSection()
+    mix: MixSection = MixSection()
+    advantages: Literal["gae", "rloo", "grpo"] = "gae"
+    critic: Literal["shared", "adapter"] = "shared"
     steps: Count = 50
     rollouts: Count = 64
+    samples_per_prompt: Count = 1
     minibatch: Count = 16
     epochs: Count = 1
     learning_rate: Positive = 1e-5
@@ -259,7 +281,28 @@ class PolicySection(Section):
     stop_kl: NonNegative = 0.1
     batch_tokens: Annotated[int, Field(ge=0)] = 0
     no_eos_penalty: NonNegative = 1.0
+    held_out: Annotated[int, Field(ge=0)] = 32
+    measure_every: Count = 10
+    keep: Literal["best", "last"] = "best"
     checkpoint_every: Count = 10
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> PolicySection:
+        if self.rollouts % self.samples_per_prompt:
+            raise ValueError(
+                f"rollouts ({self.rollouts}) must be a multiple of samples_per_prompt ({self.samples_per_prompt})"
+            )
+        if self.advantages != "gae" and self.samples_per_prompt < 2:
+            raise ValueError(
+                f"advantages = {self.advantages!r} compares the responses to one prompt; set samples_per_prompt to 2 "
+                "or more (4 is usual)"
+            )
+        if self.critic == "adapter" and not self.lora.rank:
+            raise ValueError("critic = 'adapter' needs adapters; set lora.rank above 0, or critic = 'shared'")
+        if self.critic == "adapter" and self.lora.gradient_checkpointing:
+            # A layer is computed again on the way back, when the policy's adapter is the active one.
+            raise ValueError("critic = 'adapter' does not go with lora.gradient_checkpointing; turn one of them off")
+        return self
 
 
 class EvaluationSection(Section):
@@ -278,11 +321,15 @@ class EvaluationSection(Section):
 
 
 class ReportSection(Section):
-    """What the report shows. Harmful text is hidden unless `show_harmful` is set."""
+    """What the report shows. Harmful text is hidden unless `show_harmful` is set.
+
+    `tensorboard` has the trainings write event files as they go, beside their `metrics.jsonl`.
+    """
 
     title: str = ""
     cases: Annotated[int, Field(ge=0)] = 8
     show_harmful: bool = False
+    tensorboard: bool = False
 
 
 Arm = Literal["rlaif", "hrlaif"]

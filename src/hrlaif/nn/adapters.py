@@ -1,4 +1,4 @@
-"""Low-rank adapters on one backbone: the policy's, the reward model's, and none at all for the reference."""
+"""Low-rank adapters on one backbone: the policy's, the critic's, the reward model's, none for the reference."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hrlaif.nn.seeds import derive
 # PEFT saves the adapter of this name in the folder itself, any other in a folder below.
 TRAINED = "default"
 REWARD = "reward"
+CRITIC = "critic"
 
 
 def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, scorer: bool = False) -> Backbone:
@@ -39,6 +40,16 @@ def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, s
     if section.rank == 0:
         backbone.model.requires_grad_(True)
         return backbone
+    config = _config(backbone, section, scorer=scorer)
+    with torch.random.fork_rng(devices=[]), _no_warnings():
+        torch.manual_seed(derive(seed, "adapters"))
+        backbone.model = get_peft_model(backbone.model, config).eval()
+    if scorer:
+        backbone.inner.score.float()
+    return backbone
+
+
+def _config(backbone: Backbone, section: LoraSection, *, scorer: bool = False) -> LoraConfig:
     config = LoraConfig(
         r=section.rank,
         lora_alpha=section.alpha,
@@ -47,13 +58,17 @@ def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, s
         task_type=TaskType.SEQ_CLS if scorer else TaskType.CAUSAL_LM,
         modules_to_save=["score"] if scorer else None,
     )
-    config.base_model_name_or_path = base
+    config.base_model_name_or_path = backbone.base
+    return config
+
+
+def add_critic(backbone: Backbone, section: LoraSection, *, seed: int) -> None:
+    """Put a second adapter to train beside the policy's, for a critic that shares none of its weights."""
     with torch.random.fork_rng(devices=[]), _no_warnings():
-        torch.manual_seed(derive(seed, "adapters"))
-        backbone.model = get_peft_model(backbone.model, config).eval()
-    if scorer:
-        backbone.inner.score.float()
-    return backbone
+        torch.manual_seed(derive(seed, "critic"))
+        backbone.model.add_adapter(CRITIC, _config(backbone, section))
+    backbone.model.eval().to(backbone.place.device)
+    _train_again(backbone.model)
 
 
 def _targets(backbone: Backbone, layers: int) -> dict[str, Any]:
@@ -124,7 +139,7 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
 
 @contextlib.contextmanager
 def using(model: Any, name: str | None) -> Iterator[None]:
-    """Run with the named adapter, or with none; afterwards the trained one is active and trainable again."""
+    """Run with the named adapter, or with none; afterwards the policy's is active, and what is trained is trainable."""
     if not hasattr(model, "peft_config"):
         yield
         return
@@ -133,11 +148,20 @@ def using(model: Any, name: str | None) -> Iterator[None]:
             with model.disable_adapter():
                 yield
         else:
-            model.set_adapter(name, inference_mode=name != TRAINED)
+            model.set_adapter(name, inference_mode=name not in (TRAINED, CRITIC))
             yield
     finally:
-        if TRAINED in model.peft_config:
-            model.set_adapter(TRAINED)
+        _train_again(model)
+
+
+def _train_again(model: Any) -> None:
+    """Make the policy's adapter the active one. PEFT freezes all others, the critic's is trained too."""
+    if TRAINED in model.peft_config:
+        model.set_adapter(TRAINED)
+    if CRITIC in model.peft_config:
+        for name, parameter in model.named_parameters():
+            if "lora_" in name and f".{CRITIC}." in name:
+                parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager

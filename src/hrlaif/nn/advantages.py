@@ -65,3 +65,24 @@ def gae(
         advantages_BT[:, t] = next_advantage_B
         next_value_B = values_BT[:, t]
     return advantages_BT, advantages_BT + values_BT
+
+
+def leave_one_out(rewards_B: torch.Tensor, *, group: int) -> torch.Tensor:
+    """`advantages_B = reward - mean of the other rewards of its group`; consecutive rows of `group` answer one prompt.
+
+    The baseline does not depend on the response itself, so the gradient stays unbiased.
+    (Ahmadian et al., arXiv:2402.14740, section 3.)
+    """
+    rewards_GK = rewards_B.view(-1, group)
+    others_GK = (rewards_GK.sum(dim=1, keepdim=True) - rewards_GK) / (group - 1)
+    return (rewards_GK - others_GK).view(-1)
+
+
+def group_normalised(rewards_B: torch.Tensor, *, group: int, epsilon: float = 1e-4) -> torch.Tensor:
+    """`advantages_B = (reward - mean) / (standard deviation + epsilon)` within its group, deviation over n - 1.
+
+    A group of equal rewards gets 0. (Shao et al., arXiv:2402.03300, section 4.1.)
+    """
+    rewards_GK = rewards_B.view(-1, group)
+    deviation_G1 = rewards_GK.std(dim=1, keepdim=True)
+    return ((rewards_GK - rewards_GK.mean(dim=1, keepdim=True)) / (deviation_G1 + epsilon)).view(-1)

@@ -55,6 +55,10 @@ class Epochs(ABC, Generic[Item]):
         `of` is the size of the whole step, in every process: gradients are added up over them, not averaged.
         """
 
+    def note(self, row: dict[str, float]) -> str:
+        """How a step went, for the progress bar."""
+        return f"loss {row['loss']:.3g}"
+
     def steps(self, items: Sequence[Item]) -> int:
         """Optimiser steps in all epochs."""
         return self.epochs_section.epochs * self._steps_per_epoch(len(items))
@@ -63,7 +67,13 @@ class Epochs(ABC, Generic[Item]):
         return -(-items // self.per_step)
 
     def run(
-        self, items: Sequence[Item], checkpoints: Checkpoints, metrics: Path, stop: EarlyStop | None = None
+        self,
+        items: Sequence[Item],
+        checkpoints: Checkpoints,
+        metrics: Path,
+        stop: EarlyStop | None = None,
+        *,
+        tensorboard: bool = False,
     ) -> list[dict[str, float]]:
         """Train to the end from the newest checkpoint, and put the best weights back where `stop` watches.
 
@@ -78,7 +88,7 @@ class Epochs(ABC, Generic[Item]):
             first = int(state["step"])
             if stop is not None:
                 stop.restore(state["early_stop"])
-        curve = Curve(metrics, steps_done=first)
+        curve = Curve(metrics, steps_done=first, events=tensorboard)
         with Progress(f"{self.title}, steps", total, done=first) as progress:
             for index in range(first, total):
                 if stop is not None and stop.is_over:
@@ -89,7 +99,7 @@ class Epochs(ABC, Generic[Item]):
                 curve.add(row)
                 if (index + 1) % self.epochs_section.checkpoint_every == 0 and index + 1 < total:
                     checkpoints.save(index + 1, self._state(stop))
-                progress.advance()
+                progress.advance(note=self.note(row))
         if stop is not None:
             stop.keep_best()
         return curve.rows()
@@ -116,16 +126,14 @@ class Epochs(ABC, Generic[Item]):
         for group in by_length([self.length(item) for item in mine], max_tokens=self.batch_tokens):
             for name, value in self.accumulate([mine[place] for place in group], size).items():
                 sums[name] = sums.get(name, 0.0) + value
-        # The first process always has a share; others may have none at the end of an epoch.
-        parts = processes.gathered(sums)
-        sums = {name: sum(part.get(name, 0.0) for part in parts) for name in parts[0]}
+        means = processes.summed(sums)
         rate = decayed(section.learning_rate, index, total)
         where = f"{self.title}, step {index + 1} of {total}"
         norm = optimiser_step(self.optimizer, learning_rate=rate, max_grad_norm=section.max_grad_norm, where=where)
         self.backbone.model.eval()
         return {
             "step": index + 1,
-            **sums,
+            **means,
             "grad_norm": norm,
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - started, 3),

@@ -69,9 +69,11 @@ def rejoined(mine: Sequence[Item]) -> list[Item]:
     return [parts[place % len(parts)][place // len(parts)] for place in range(sum(map(len, parts)))]
 
 
-def summed(numbers: Sequence[float]) -> list[float]:
-    """Each number added up over all processes: the same, to the bit, everywhere."""
-    return [sum(column) for column in zip(*gathered(list(numbers)), strict=True)]
+def summed(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Each number added up over all processes: the same, to the bit, everywhere. A process may lack some, or all."""
+    parts = gathered(dict(numbers))
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
 
 def check_same(what: str, value: object) -> None:

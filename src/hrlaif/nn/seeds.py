@@ -17,6 +17,11 @@ def derive(seed: int, *parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def place_of(name: str) -> float:
+    """A number in 0..1 that depends on the name only: the lowest places are held out, by every stage alike."""
+    return int.from_bytes(hashlib.sha256(f"held out {name}".encode()).digest()[:7], "big") / 2**56
+
+
 def generator(seed: int, *parts: int | str) -> torch.Generator:
     """A CPU generator for one purpose."""
     return torch.Generator().manual_seed(derive(seed, *parts))

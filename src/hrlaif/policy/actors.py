@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from hrlaif.config import PolicySection
 from hrlaif.errors import ModelError
+from hrlaif.models.base import RewardScorer
 from hrlaif.models.local import LocalReward
-from hrlaif.nn.adapters import REWARD, attach_reward, merged, trainable, untouched_layers, using
+from hrlaif.nn.adapters import CRITIC, REWARD, add_critic, attach_reward, merged, trainable, untouched_layers, using
 from hrlaif.nn.backbone import Backbone, Placement, adapter_base, same_base
-from hrlaif.nn.batches import by_length
+from hrlaif.nn.batches import Batch, by_length
 from hrlaif.nn.chat import Conversation
 from hrlaif.nn.forward import can_split, hidden_states, logits, lower_states, predicting
 from hrlaif.nn.generate import Sampled, Settings, generate
 from hrlaif.nn.logprobs import token_logprobs
 from hrlaif.nn.scoring import score_tokens
+from hrlaif.types import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt and its tokens, cut on the left where they were too many."""
+
+    prompt: Prompt
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A prompt with a response of the policy.
+    """A prompt with a response of the policy; `finished` is False where it was cut off at the token limit.
 
     `scored` is what the reward model reads: the response with an end token, also where it was cut off before one.
     `lower_TH` is what the layers that no role changes make of `scored`, None where they are to be run each time.
     """
 
+    prompt: Prompt
     conversation: Conversation
     scored: Conversation
+    finished: bool
     lower_TH: torch.Tensor | None = None
 
 
@@ -40,12 +52,12 @@ class Outputs:
     """What policy and critic say of the response tokens of some conversations, row after row in one axis N."""
 
     logprobs_N: torch.Tensor
-    values_N: torch.Tensor
+    values_N: torch.Tensor | None
     entropy_N: torch.Tensor
 
 
 class ValueHead(torch.nn.Module):
-    """A critic on the policy's trunk: one number (float32) per hidden state, 0 at the start."""
+    """A critic's last layer: one number (float32) per hidden state, 0 at the start."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -62,33 +74,43 @@ class ValueHead(torch.nn.Module):
 class Actors:
     """The four roles.
 
-    With adapters all share one backbone: the policy is its trained adapter, the critic a head on the policy's trunk,
-    the reference the backbone without adapters, the reward model its own adapter (if it was trained on the same base).
-    Layers that no adapter touches are computed once for all. When all weights are trained, a frozen copy of the start
-    is kept for reference and reward.
+    With adapters all share one backbone: the policy is its trained adapter, the critic a head on the policy's trunk or
+    on an adapter of its own, the reference the backbone without adapters, the reward model its own adapter (if it was
+    trained on the same base). Layers that no adapter touches are computed once for all. When all weights are trained, a
+    frozen copy of the start is kept for reference and reward. Advantages from several responses need no critic.
+    `reward` is a reward model's folder, or anything that scores texts.
     """
 
-    def __init__(self, base: str, reward: Path, section: PolicySection, place: Placement, *, seed: int) -> None:
+    def __init__(
+        self, base: str, reward: Path | RewardScorer, section: PolicySection, place: Placement, *, seed: int
+    ) -> None:
         self.temperature = section.temperature
         self.policy: Backbone = trainable(base, section.lora, place, seed=seed)
-        self.value_head = ValueHead(self.policy.hidden_size).to(place.device)
         self.no_grad_tokens = 4 * (section.batch_tokens or place.tokens_per_pass)
         self.frozen = self.policy
         if section.lora.rank == 0:
             frozen = copy.deepcopy(self.policy.model).requires_grad_(False)
             self.frozen = Backbone(frozen, self.policy.chat, base, place)
+        self._scorer = reward if not isinstance(reward, Path) else None
         self._own_reward: LocalReward | None = None
-        if same_base(adapter_base(reward), base):
-            self._score_head = attach_reward(self.frozen, reward)
-        else:
-            self._own_reward = LocalReward(reward, device=str(place.device), dtype=str(place.dtype).split(".")[-1])
-            self._check_same_tokens()
+        if isinstance(reward, Path):
+            self._attach(reward)
+        self.value_head: ValueHead | None = None
+        if section.advantages == "gae":
+            self.value_head = ValueHead(self.policy.hidden_size).to(place.device)
+        self.critic_is_apart = self.value_head is not None and section.critic == "adapter"
+        if self.critic_is_apart:
+            add_critic(self.policy, section.lora, seed=seed)
         lower = untouched_layers(self.policy) if self.policy.shares_openings else 0
         if lower and can_split(self.policy.trunk, lower):
             self.policy.first_layer = lower
 
-    def _check_same_tokens(self) -> None:
-        assert self._own_reward is not None
+    def _attach(self, reward: Path) -> None:
+        if same_base(adapter_base(reward), self.policy.base):
+            self._score_head = attach_reward(self.frozen, reward)
+            return
+        place = self.policy.place
+        self._own_reward = LocalReward(reward, device=str(place.device), dtype=str(place.dtype).split(".")[-1])
         theirs, ours = self._own_reward.backbone.chat.tokenizer, self.policy.chat.tokenizer
         if theirs.get_vocab() != ours.get_vocab():
             raise ModelError(
@@ -99,22 +121,26 @@ class Actors:
     @property
     def trained(self) -> torch.nn.ModuleDict:
         """All modules with trained parameters, under stable names."""
-        return torch.nn.ModuleDict({"policy": self.policy.model, "value_head": self.value_head})
+        modules = {"policy": self.policy.model}
+        return torch.nn.ModuleDict(modules | ({"value_head": self.value_head} if self.value_head is not None else {}))
 
-    def sample(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
-        """One response per prompt with log-probabilities and values."""
+    def sample(self, questions: Sequence[Question], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
+        """One response per question with log-probabilities, and with values where the critic is on the same trunk."""
         settings = Settings(self.temperature, max_tokens)
+        head = None if self.critic_is_apart else self.value_head
+        tokens = [question.tokens for question in questions]
         with merged(self.policy):
-            return generate(self.policy, prompts, seeds, settings, value_head=self.value_head)
+            return generate(self.policy, tokens, seeds, settings, value_head=head)
 
-    def answered(self, prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled]) -> list[Answered]:
-        """Prompts and responses in the form that the other roles take, with the lower layers' work done."""
+    def answered(self, questions: Sequence[Question], sampled: Sequence[Sampled]) -> list[Answered]:
+        """Questions and responses in the form that the other roles take, with the lower layers' work done."""
         end, stops = self.policy.chat.end_id, self.policy.chat.stop_ids
         found = []
-        for prompt, drawn in zip(prompts, sampled, strict=True):
+        for question, drawn in zip(questions, sampled, strict=True):
             spoken = drawn.tokens[:-1] if drawn.tokens[-1] in stops else drawn.tokens
-            conversation = Conversation(tuple(prompt), drawn.tokens)
-            found.append(Answered(conversation, Conversation(tuple(prompt), (*spoken, end))))
+            conversation = Conversation(question.tokens, drawn.tokens)
+            scored = Conversation(question.tokens, (*spoken, end))
+            found.append(Answered(question.prompt, conversation, scored, drawn.finished))
         if not self.policy.first_layer:
             return found
         lower: list[torch.Tensor] = [torch.empty(0)] * len(found)
@@ -124,45 +150,73 @@ class Actors:
                 group, lower_states(self.policy.trunk, batch, self.policy.first_layer), strict=True
             ):
                 lower[index] = row_TH
-        return [Answered(item.conversation, item.scored, row_TH) for item, row_TH in zip(found, lower, strict=True)]
+        return [replace(item, lower_TH=row_TH) for item, row_TH in zip(found, lower, strict=True)]
 
     def evaluate(self, answered: Sequence[Answered]) -> Outputs:
         """Policy and critic on given responses; differentiable (entropy is not: it is only logged)."""
         batch = self.policy.batch([item.conversation for item in answered], _lower(answered))
-        hidden_BTH = predicting(hidden_states(self.policy.trunk, batch, drop_last=True), batch)
-        hidden_NH = hidden_BTH[batch.is_response_BT]
-        logits_NV = logits(self.policy.inner, hidden_NH)
-        tokens_N = batch.response_BT[batch.is_response_BT]
-        logprobs_N, entropy_N = token_logprobs(logits_NV, tokens_N, temperature=self.temperature)
-        return Outputs(logprobs_N, self.value_head(hidden_NH), entropy_N)
+        hidden_NH = _predicting_states(self.policy, batch)
+        logprobs_N, entropy_N = self._logprobs(self.policy, batch, hidden_NH)
+        return Outputs(logprobs_N, self._values(batch, hidden_NH), entropy_N)
 
-    @torch.no_grad()
+    def _values(self, batch: Batch, hidden_NH: torch.Tensor) -> torch.Tensor | None:
+        """The critic's numbers; `hidden_NH` are the policy's states, which a critic on its own adapter does not use."""
+        if self.value_head is None:
+            return None
+        if self.critic_is_apart:
+            with using(self.policy.model, CRITIC):
+                hidden_NH = _predicting_states(self.policy, batch)
+        values_N: torch.Tensor = self.value_head(hidden_NH)
+        return values_N
+
+    def _logprobs(self, backbone: Backbone, batch: Batch, hidden_NH: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens_N = batch.response_BT[batch.is_response_BT]
+        return token_logprobs(logits(backbone.inner, hidden_NH), tokens_N, temperature=self.temperature)
+
     def reference_logprobs(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
         """Per conversation, the log-probabilities `T` of its response tokens under the starting policy."""
         with using(self.frozen.model, None):
-            return self._logprobs(self.frozen, answered)
+            return self._by_row(
+                self.frozen,
+                answered,
+                lambda batch: self._logprobs(self.frozen, batch, _predicting_states(self.frozen, batch))[0],
+            )
 
-    @torch.no_grad()
     def policy_logprobs(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
         """The same under the policy as it is now."""
-        return self._logprobs(self.policy, answered)
+        return self._by_row(
+            self.policy,
+            answered,
+            lambda batch: self._logprobs(self.policy, batch, _predicting_states(self.policy, batch))[0],
+        )
 
-    def _logprobs(self, backbone: Backbone, answered: Sequence[Answered]) -> list[torch.Tensor]:
+    def critic_values(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
+        """Per conversation, the values `T` before each of its response tokens, by a critic on its own adapter."""
+        head = self.value_head
+        assert head is not None
+        with using(self.policy.model, CRITIC):
+            return self._by_row(self.policy, answered, lambda batch: head(_predicting_states(self.policy, batch)))
+
+    @torch.no_grad()
+    def _by_row(
+        self, backbone: Backbone, answered: Sequence[Answered], compute: Callable[[Batch], torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """`compute` gives one number per response token of a batch; returns them by conversation."""
         found: list[torch.Tensor] = [torch.empty(0)] * len(answered)
         for group in self._groups([item.conversation for item in answered]):
             members = [answered[index] for index in group]
             batch = backbone.batch([item.conversation for item in members], _lower(members))
-            hidden_BTH = predicting(hidden_states(backbone.trunk, batch, drop_last=True), batch)
-            logits_NV = logits(backbone.inner, hidden_BTH[batch.is_response_BT])
-            tokens_N = batch.response_BT[batch.is_response_BT]
-            logprobs_N, _ = token_logprobs(logits_NV, tokens_N, temperature=self.temperature)
-            rows = torch.split(logprobs_N, batch.is_response_BT.sum(dim=1).tolist())
+            rows = torch.split(compute(batch), batch.is_response_BT.sum(dim=1).tolist())
             for index, row_T in zip(group, rows, strict=True):
                 found[index] = row_T
         return found
 
     def scores(self, answered: Sequence[Answered]) -> torch.Tensor:
         """Reward-model scores `B`, read at the end token."""
+        if self._scorer is not None:
+            chat = self.policy.chat
+            texts = ((item.prompt.messages, chat.text(item.conversation.response)) for item in answered)
+            return torch.tensor(self._scorer.score(texts))
         conversations = [item.scored for item in answered]
         if self._own_reward is not None:
             return torch.tensor(self._own_reward.score_tokens(conversations))
@@ -171,6 +225,12 @@ class Actors:
 
     def _groups(self, conversations: Sequence[Conversation]) -> list[list[int]]:
         return by_length([item.length for item in conversations], max_tokens=self.no_grad_tokens)
+
+
+def _predicting_states(backbone: Backbone, batch: Batch) -> torch.Tensor:
+    """The states `hidden_NH` that predict each response token, under the adapter that is active."""
+    hidden_BTH = predicting(hidden_states(backbone.trunk, batch, drop_last=True), batch)
+    return hidden_BTH[batch.is_response_BT]
 
 
 def _lower(answered: Sequence[Answered]) -> list[torch.Tensor] | None:

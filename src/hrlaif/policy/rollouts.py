@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from hrlaif.config import PolicySection
 from hrlaif.errors import ModelError
 from hrlaif.nn import processes
-from hrlaif.nn.advantages import gae, token_rewards
+from hrlaif.nn.advantages import gae, group_normalised, leave_one_out, token_rewards
+from hrlaif.nn.generate import Sampled
 from hrlaif.nn.masked import explained_variance, whiten
-from hrlaif.policy.actors import Actors, Answered
+from hrlaif.policy.actors import Actors, Answered, Question
+from hrlaif.policy.mix import Ending, Pay, endings, pay
 from hrlaif.policy.scores import Normaliser
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,33 +27,138 @@ class Rollouts:
 
     Of several processes each has the texts (`answered`) of the rows it drew and None for the others; all else is of all
     rows, and the same everywhere.
-    `scores_B` are the reward model's own, before clipping, normalising and penalties. `kl_B` is each response's
-    `sum_t (logprob - ref_logprob)` in nats.
+    `scores_B` are the reward model's own, before clipping, normalising and penalties; `pay` is what they were paid.
+    `kl_B` is each response's `sum_t (logprob - ref_logprob)` in nats. Without a critic there are no values and returns.
     """
 
     answered: tuple[Answered | None, ...]
     is_response_BT: torch.Tensor
     logprobs_BT: torch.Tensor
-    values_BT: torch.Tensor
     advantages_BT: torch.Tensor
-    returns_BT: torch.Tensor
+    values_BT: torch.Tensor | None
+    returns_BT: torch.Tensor | None
     scores_B: torch.Tensor
     kl_B: torch.Tensor
     finished_B: torch.Tensor
+    pay: Pay
 
     @property
     def tokens(self) -> int:
         """Response tokens in all."""
         return int(self.is_response_BT.sum())
 
-    def explained_variance(self) -> float:
-        """How much of the returns' variance the critic foresaw."""
-        return explained_variance(self.values_BT, self.returns_BT, self.is_response_BT)
+    def described(self) -> dict[str, float]:
+        """What the rollouts were like. `reward` is the reward model's own score, `kl` in nats per response."""
+        found = {
+            "reward": float(self.scores_B.mean()),
+            "reward_std": float(self.scores_B.std(unbiased=False)),
+            "kl": float(self.kl_B.mean()),
+            "response_tokens": self.tokens / len(self.answered),
+            "eos_share": float(self.finished_B.float().mean()),
+            **self.pay.terms,
+        }
+        if self.values_BT is not None and self.returns_BT is not None:
+            found["explained_variance"] = explained_variance(self.values_BT, self.returns_BT, self.is_response_BT)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Responses of the policy with what they are paid and how far from the start they are.
+
+    `mine` are the rows that this process drew, in the order of `answered` and `sampled`; all else is of all rows.
+    """
+
+    mine: tuple[int, ...]
+    answered: tuple[Answered, ...]
+    sampled: tuple[Sampled, ...]
+    is_response_BT: torch.Tensor
+    logprobs_BT: torch.Tensor
+    ref_logprobs_BT: torch.Tensor
+    scores_B: torch.Tensor
+    kl_B: torch.Tensor
+    finished_B: torch.Tensor
+    pay: Pay
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What all processes have to know of a row, on the CPU."""
+
+    ending: Ending
+    score: float
+    logprobs_T: torch.Tensor
+    ref_logprobs_T: torch.Tensor
+
+
+def draw(
+    actors: Actors,
+    questions: Sequence[Question],
+    seeds: Sequence[int],
+    section: PolicySection,
+    *,
+    normalise: Callable[[torch.Tensor], torch.Tensor],
+    where: str,
+    order: Sequence[int] = (),
+) -> Drawn:
+    """Sample and pay one response per question.
+
+    Several processes draw one row each in turn, along `order` (of all rows, as given if empty).
+
+    Raises:
+        ModelError: The policy's numbers are not finite.
+    """
+    mine = sorted(processes.share(order or range(len(questions))))
+    sampled: list[Sampled] = []
+    answered: list[Answered] = []
+    own_rows: list[_Row] = []
+    # Of a few held-out prompts there may be none for the last of many processes.
+    if mine:
+        own = [questions[row] for row in mine]
+        sampled = actors.sample(own, [seeds[row] for row in mine], max_tokens=section.max_tokens)
+        answered = actors.answered(own, sampled)
+        own_rows = _read(actors, answered, sampled, section)
+    rows = _rejoined(mine, own_rows)
+    device = actors.policy.place.device
+    scores_B = torch.tensor([row.score for row in rows], device=device)
+    logprobs_BT, is_response_BT = _padded([row.logprobs_T for row in rows], device)
+    ref_logprobs_BT, _ = _padded([row.ref_logprobs_T for row in rows], device)
+    _check_finite(where, {"log-probabilities": logprobs_BT, "scores": scores_B})
+    return Drawn(
+        mine=tuple(mine),
+        answered=tuple(answered),
+        sampled=tuple(sampled),
+        is_response_BT=is_response_BT,
+        logprobs_BT=logprobs_BT,
+        ref_logprobs_BT=ref_logprobs_BT,
+        scores_B=scores_B,
+        kl_B=((logprobs_BT - ref_logprobs_BT) * is_response_BT).sum(dim=1),
+        finished_B=torch.tensor([row.ending.finished for row in rows], device=device),
+        pay=pay([row.ending for row in rows], normalise(scores_B), section),
+    )
+
+
+def _read(
+    actors: Actors, answered: Sequence[Answered], sampled: Sequence[Sampled], section: PolicySection
+) -> list[_Row]:
+    """What the other roles and the verifier make of the responses."""
+    reference = actors.reference_logprobs(answered)
+    scores = actors.scores(answered).tolist()
+    if actors.policy.place.dtype == torch.float32:
+        logprobs = [torch.tensor(drawn.logprobs) for drawn in sampled]
+    else:
+        # In half precision decoding one token at a time rounds differently from a pass over the whole response.
+        logprobs = actors.policy_logprobs(answered)
+    ended = endings(answered, section, chat=actors.policy.chat)
+    return [
+        _Row(ending, score, logprobs_T.cpu(), ref_logprobs_T.cpu())
+        for ending, score, logprobs_T, ref_logprobs_T in zip(ended, scores, logprobs, reference, strict=True)
+    ]
 
 
 def collect(
     actors: Actors,
-    prompts: Sequence[Sequence[int]],
+    questions: Sequence[Question],
     seeds: Sequence[int],
     section: PolicySection,
     *,
@@ -57,76 +167,62 @@ def collect(
     where: str,
     order: Sequence[int] = (),
 ) -> Rollouts:
-    """Sample, score and value one response per prompt.
+    """Sample, pay and value one response per question; with `samples_per_prompt`, a prompt's rows stand together.
 
     Several processes draw one row each in turn, along `order` (of all rows, as given if empty).
 
     Raises:
-        ModelError: The policy's numbers are not finite, or it answers nothing at all any more.
+        ModelError: The numbers are not finite, or the policy answers nothing at all any more.
     """
-    mine = sorted(processes.share(order or range(len(prompts))))
-    answered, drawn = _draw(actors, [prompts[row] for row in mine], [seeds[row] for row in mine], section)
-    device = actors.policy.place.device
-    by_row = dict(pair for part in processes.gathered(list(zip(mine, drawn, strict=True))) for pair in part)
-    rows = [by_row[row] for row in range(len(prompts))]
-    finished_B = torch.tensor([row.finished for row in rows], device=device)
-    if all(row.finished and len(row.values_T) == 1 for row in rows):
+    drawn = draw(actors, questions, seeds, section, normalise=normaliser, where=where, order=order)
+    if bool((drawn.finished_B & (drawn.is_response_BT.sum(dim=1) == 1)).all()):
         raise ModelError(
             f"{where}: every response was empty, so there is nothing to learn from. The policy has collapsed (lower "
-            "learning_rate, raise kl_weight) or the base model's chat template does not fit it."
+            "learning_rate, raise kl_weight) or the base model's chat template does not fit it. The last checkpoint is "
+            "from before this step."
         )
-    scores_B = torch.tensor([row.score for row in rows], device=device)
-    values_BT, is_response_BT = _padded([row.values_T for row in rows], device)
-    logprobs_BT, _ = _padded([row.logprobs_T for row in rows], device)
-    ref_logprobs_BT, _ = _padded([row.ref_logprobs_T for row in rows], device)
-    _check_finite(where, {"log-probabilities": logprobs_BT, "values": values_BT, "scores": scores_B})
-    paid_B = normaliser(scores_B) - section.no_eos_penalty * (~finished_B).float()
-    rewards_BT = token_rewards(paid_B, logprobs_BT, ref_logprobs_BT, is_response_BT, kl_weight=kl_weight)
-    advantages_BT, returns_BT = gae(
-        rewards_BT, values_BT, is_response_BT, discount=section.discount, gae_lambda=section.gae_lambda
-    )
-    return Rollouts(
-        answered=tuple(dict(zip(mine, answered, strict=True)).get(row) for row in range(len(prompts))),
-        is_response_BT=is_response_BT,
-        logprobs_BT=logprobs_BT,
-        values_BT=values_BT,
-        advantages_BT=whiten(advantages_BT, is_response_BT),
-        returns_BT=returns_BT,
-        scores_B=scores_B,
-        kl_B=((logprobs_BT - ref_logprobs_BT) * is_response_BT).sum(dim=1),
-        finished_B=finished_B,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """What all processes have to know of a row, on the CPU."""
-
-    finished: bool
-    score: float
-    values_T: torch.Tensor
-    logprobs_T: torch.Tensor
-    ref_logprobs_T: torch.Tensor
-
-
-def _draw(
-    actors: Actors, prompts: Sequence[Sequence[int]], seeds: Sequence[int], section: PolicySection
-) -> tuple[list[Answered], list[_Drawn]]:
-    """The rows that are for this process: sampled by the policy, read by the other roles."""
-    sampled = actors.sample(prompts, seeds, max_tokens=section.max_tokens)
-    answered = actors.answered(prompts, sampled)
-    reference = actors.reference_logprobs(answered)
-    scores = actors.scores(answered).tolist()
-    if actors.policy.place.dtype == torch.float32:
-        logprobs = [torch.tensor(drawn.logprobs) for drawn in sampled]
+    values_BT, returns_BT = None, None
+    if section.advantages == "gae":
+        values_BT = _values(actors, drawn)
+        _check_finite(where, {"values": values_BT})
+        rewards_BT = token_rewards(
+            drawn.pay.total_B, drawn.logprobs_BT, drawn.ref_logprobs_BT, drawn.is_response_BT, kl_weight=kl_weight
+        )
+        advantages_BT, returns_BT = gae(
+            rewards_BT, values_BT, drawn.is_response_BT, discount=section.discount, gae_lambda=section.gae_lambda
+        )
+        advantages_BT = whiten(advantages_BT, drawn.is_response_BT)
     else:
-        # In half precision decoding one token at a time rounds differently from a pass over the whole response.
-        logprobs = actors.policy_logprobs(answered)
-    rows = [
-        _Drawn(drawn.finished, score, torch.tensor(drawn.values), logprobs_T.cpu(), ref_logprobs_T.cpu())
-        for drawn, score, logprobs_T, ref_logprobs_T in zip(sampled, scores, logprobs, reference, strict=True)
-    ]
-    return answered, rows
+        compared = leave_one_out if section.advantages == "rloo" else group_normalised
+        advantages_B = compared(drawn.pay.total_B - kl_weight * drawn.kl_B, group=section.samples_per_prompt)
+        advantages_BT = advantages_B[:, None] * drawn.is_response_BT
+    texts = dict(zip(drawn.mine, drawn.answered, strict=True))
+    return Rollouts(
+        answered=tuple(texts.get(row) for row in range(len(questions))),
+        is_response_BT=drawn.is_response_BT,
+        logprobs_BT=drawn.logprobs_BT,
+        advantages_BT=advantages_BT,
+        values_BT=values_BT,
+        returns_BT=returns_BT,
+        scores_B=drawn.scores_B,
+        kl_B=drawn.kl_B,
+        finished_B=drawn.finished_B,
+        pay=drawn.pay,
+    )
+
+
+def _values(actors: Actors, drawn: Drawn) -> torch.Tensor:
+    if actors.critic_is_apart:
+        rows = [values_T.cpu() for values_T in actors.critic_values(drawn.answered)]
+    else:
+        rows = [torch.tensor(one.values) for one in drawn.sampled]
+    return _padded(_rejoined(drawn.mine, rows), actors.policy.place.device)[0]
+
+
+def _rejoined(mine: Sequence[int], found: Sequence[Thing]) -> list[Thing]:
+    """What all processes made of the rows that they drew, in the order of the rows."""
+    by_row = dict(pair for part in processes.gathered(list(zip(mine, found, strict=True))) for pair in part)
+    return [by_row[row] for row in range(len(by_row))]
 
 
 def _padded(rows: Sequence[torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

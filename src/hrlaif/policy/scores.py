@@ -27,8 +27,15 @@ class Normaliser:
         if self.mode == "batch":
             self.count, self.mean, self.squares = 0, 0.0, 0.0
         self._add(clipped_B)
+        return self.scaled(scores_B)
+
+    def scaled(self, scores_B: torch.Tensor) -> torch.Tensor:
+        """Scores on the scale of those seen so far, without counting among them; only moved where these were equal."""
+        clipped_B = scores_B.clamp(-self.clip, self.clip)
+        if self.mode == "none":
+            return clipped_B
         deviation = math.sqrt(self.squares / self.count)
-        return (clipped_B - self.mean) / (deviation + 1e-6)
+        return (clipped_B - self.mean) / (deviation + 1e-6 if deviation > 1e-6 else 1.0)
 
     def _add(self, scores_B: torch.Tensor) -> None:
         new = len(scores_B)

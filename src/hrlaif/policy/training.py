@@ -10,7 +10,8 @@ from typing import Any
 
 from hrlaif.artifacts import encode, file_hash, fingerprint, write_json
 from hrlaif.config import PolicySection
-from hrlaif.errors import ConfigError, DataError
+from hrlaif.errors import ConfigError, DataError, ModelError
+from hrlaif.models.base import RewardScorer
 from hrlaif.nn import processes
 from hrlaif.nn.adapters import save_trained
 from hrlaif.nn.backbone import placement
@@ -19,8 +20,10 @@ from hrlaif.nn.checkpoint import Checkpoints, Curve, restore_tensors, trained_te
 from hrlaif.nn.memory import out_of_memory
 from hrlaif.nn.optimise import optimiser, warmed_up
 from hrlaif.nn.seeds import derive, permutation
-from hrlaif.policy.actors import Actors
-from hrlaif.policy.rollouts import Rollouts, collect
+from hrlaif.policy.actors import Actors, Question
+from hrlaif.policy.held_out import HeldOut, hold_out
+from hrlaif.policy.mix import check_references
+from hrlaif.policy.rollouts import collect
 from hrlaif.policy.scores import Normaliser, adapted_kl_weight
 from hrlaif.policy.update import When, update
 from hrlaif.progress import Progress
@@ -33,35 +36,42 @@ def train(
     prompts: Sequence[Prompt],
     *,
     base: str,
-    reward: Path,
+    reward: Path | RewardScorer,
     section: PolicySection,
     out: Path,
     seed: int,
     device: str = "auto",
     dtype: str = "auto",
+    tensorboard: bool = False,
 ) -> dict[str, object]:
     """Train a policy with PPO against a reward model, held close to its start by a KL penalty.
 
-    `out` gets the policy as transformers and PEFT load it, its tokenizer, `README.md`, `metrics.jsonl` (one line per
-    step) and `summary.json`, which is returned. An attempt that died continues from its newest checkpoint in
-    `out/checkpoints`, with the result of an uninterrupted training. Each checkpoint is a policy folder of its own.
+    `reward` is a reward model's folder, or anything that scores texts. `out` gets the policy as transformers and PEFT
+    load it, its tokenizer, `README.md`, `metrics.jsonl` (one line per step) and `summary.json`, which is returned. An
+    attempt that died continues from its newest checkpoint in `out/checkpoints`, with the result of an uninterrupted
+    training. Each checkpoint is a policy folder of its own.
 
     Raises:
-        DataError: There are no prompts.
+        DataError: There are no prompts, or a reference that the verifier is to use cannot be used.
         ModelError: A model cannot be loaded, memory ran out, or training diverged; the message says what to change.
     """
     if not prompts:
         raise DataError("no prompts to train the policy on. Check the prompt sources and prompts.train.")
     if section.rollouts < processes.count():
         raise ConfigError(f"policy.rollouts: {section.rollouts} cannot be shared by {processes.count()} processes.")
-    settings = fingerprint(
-        "policy", section.model_dump(), base, seed, device, dtype, _digest(prompts), _folder_hash(reward)
+    check_references(prompts, section)
+    # None of these changes the result: what ran out of memory goes on from its checkpoint in smaller parts.
+    semantic = section.model_dump(
+        exclude={"batch_tokens": True, "checkpoint_every": True, "lora": {"gradient_checkpointing"}}
     )
+    settings = fingerprint("policy", semantic, base, seed, device, dtype, _digest(prompts), _reward_hash(reward))
     out.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(out / "checkpoints", settings=settings)
     with out_of_memory("PPO", REMEDY):
         actors = Actors(base, reward, section, placement(processes.own_device(device), dtype), seed=seed)
         training = Training(prompts, actors, section, seed=seed)
-        rows = training.run(Checkpoints(out / "checkpoints", settings=settings), out / "metrics.jsonl")
+        rows = training.run(checkpoints, out / "metrics.jsonl", tensorboard=tensorboard)
+        kept = training.take_kept(checkpoints)
     summary: dict[str, object] = {
         "base": base,
         "prompts": len(prompts),
@@ -71,13 +81,19 @@ def train(
         "seconds": round(sum(row["seconds"] for row in rows), 2),
         "first": rows[0],
         "last": rows[-1],
+        "kept": {"step": kept, "rule": section.keep},
+        "held_out": {
+            "prompts": len(training.held_out.questions),
+            "start": training.held_out.start,
+            "best": training.held_out.best,
+        },
     }
     if not processes.is_main():
         return summary
     save_trained(training.actors.policy, out)
-    _write_card(out, base, section, summary)
+    _write_card(out, base, section, summary, kept=rows[kept - 1])
     write_json(out / "summary.json", summary)
-    Checkpoints(out / "checkpoints", settings=settings).clear()
+    checkpoints.clear()
     return summary
 
 
@@ -88,26 +104,54 @@ class Training:
         self.actors, self.section, self.seed = actors, section, seed
         rendered = [self.actors.policy.chat.prompt_ids(prompt.messages) for prompt in prompts]
         longest = max(1, min(section.max_prompt_tokens, actors.policy.max_length - section.max_tokens))
-        self.prompts = [ids[-longest:] for ids in rendered]
         self.cut_prompts = sum(len(ids) > longest for ids in rendered)
+        cut = [Question(prompt, tuple(ids[-longest:])) for prompt, ids in zip(prompts, rendered, strict=True)]
+        self.questions, held_out = hold_out(cut, section)
+        self.held_out = HeldOut(held_out, section, seed=seed)
         self.modules = self.actors.trained
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         self.optimizer = optimiser(parameters, learning_rate=section.learning_rate)
         self.normaliser = Normaliser(section.score_normalise, clip=section.score_clip)
         self.kl_weight = section.kl_weight
 
-    def run(self, checkpoints: Checkpoints, metrics: Path) -> list[dict[str, float]]:
+    def run(self, checkpoints: Checkpoints, metrics: Path, *, tensorboard: bool = False) -> list[dict[str, float]]:
         """All steps from the newest checkpoint on; returns the curve of all steps."""
         first = self._resume(checkpoints)
-        curve = Curve(metrics, steps_done=first)
+        curve = Curve(metrics, steps_done=first, events=tensorboard)
         steps = self.section.steps
         with Progress("policy, PPO steps", steps, done=first) as progress:
+            if first == 0 and self.held_out.questions:
+                self.held_out.measure(self.actors, step=0)
             for index in range(first, steps):
-                curve.add(self.step(index))
-                if (index + 1) % self.section.checkpoint_every == 0 and index + 1 < steps:
-                    checkpoints.save(index + 1, self._state(), also=lambda path: save_trained(self.actors.policy, path))
-                progress.advance()
+                step, row, best_before = index + 1, self.step(index), self.held_out.best
+                is_measured = self.held_out.is_due(step)
+                if is_measured:
+                    row |= self.held_out.measure(self.actors, step=step)
+                curve.add(row)
+                # What was measured is saved too: the best of them is the policy in the end.
+                if (is_measured or step % self.section.checkpoint_every == 0) and step < steps:
+                    self._save(checkpoints, step, best_before)
+                progress.advance(note=_note(row))
         return curve.rows()
+
+    def _save(self, checkpoints: Checkpoints, step: int, best_before: dict[str, float]) -> None:
+        # The best so far, and also the one that the checkpoint before this one speaks of, should this one be damaged.
+        best = [int(found["step"]) for found in (self.held_out.best, best_before) if found]
+        checkpoints.save(step, self._state(), also=lambda path: save_trained(self.actors.policy, path), keep=best)
+
+    def take_kept(self, checkpoints: Checkpoints) -> int:
+        """Make the policy the one to be kept, and return its step."""
+        step = int(self.held_out.best.get("step", self.section.steps))
+        if self.section.keep == "last" or step == self.section.steps:
+            return self.section.steps
+        state = checkpoints.load_step(step, self.actors.policy.place.device)
+        if state is None:
+            raise ModelError(
+                f"{checkpoints.folder}: the checkpoint of step {step}, the best one, cannot be read. Set "
+                "policy.keep = 'last', or delete the folder and train again."
+            )
+        restore_tensors(self.modules, state["tensors"])
+        return step
 
     def step(self, index: int) -> dict[str, float]:
         """One step: roll out, score, update; returns its line of the curve."""
@@ -116,7 +160,7 @@ class Training:
         where = f"PPO, step {index + 1} of {section.steps}"
         rollouts = collect(
             self.actors,
-            self.prompts_of(index),
+            self.questions_of(index),
             [derive(self.seed, "rollout", index, row) for row in range(section.rollouts)],
             section,
             normaliser=self.normaliser,
@@ -137,7 +181,7 @@ class Training:
         seconds = time.perf_counter() - started
         row = {
             "step": index + 1,
-            **_described(rollouts),
+            **rollouts.described(),
             **updated,
             "kl_weight": self.kl_weight,
             "learning_rate": rate,
@@ -147,12 +191,14 @@ class Training:
         self.kl_weight = adapted_kl_weight(self.kl_weight, row["kl"], target_nats=section.kl_target_nats)
         return row
 
-    def prompts_of(self, index: int) -> list[list[int]]:
-        """The prompts of one step: all prompts in a new random order, again and again."""
-        found = []
-        for place in range(index * self.section.rollouts, (index + 1) * self.section.rollouts):
-            epoch, within = divmod(place, len(self.prompts))
-            found.append(self.prompts[permutation(len(self.prompts), self.seed, "prompts", epoch)[within]])
+    def questions_of(self, index: int) -> list[Question]:
+        """The rows of one step: all prompts in a new random order, again and again, each `samples_per_prompt` times."""
+        found: list[Question] = []
+        count = self.section.rollouts // self.section.samples_per_prompt
+        for place in range(index * count, (index + 1) * count):
+            epoch, within = divmod(place, len(self.questions))
+            question = self.questions[permutation(len(self.questions), self.seed, "prompts", epoch)[within]]
+            found += [question] * self.section.samples_per_prompt
         return found
 
     def _state(self) -> dict[str, Any]:
@@ -161,6 +207,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "normaliser": self.normaliser.state(),
             "kl_weight": self.kl_weight,
+            "held_out": self.held_out.state(),
         }
 
     def _resume(self, checkpoints: Checkpoints) -> int:
@@ -171,20 +218,12 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.normaliser.restore(state["normaliser"])
         self.kl_weight = float(state["kl_weight"])
+        self.held_out.restore(state["held_out"])
         return int(state["step"])
 
 
-def _described(rollouts: Rollouts) -> dict[str, float]:
-    """What a step's rollouts were like. `reward` is the reward model's own score, `kl` in nats per response."""
-    scores_B = rollouts.scores_B
-    return {
-        "reward": float(scores_B.mean()),
-        "reward_std": float(scores_B.std(unbiased=False)),
-        "kl": float(rollouts.kl_B.mean()),
-        "explained_variance": rollouts.explained_variance(),
-        "response_tokens": rollouts.tokens / len(scores_B),
-        "eos_share": float(rollouts.finished_B.float().mean()),
-    }
+def _note(row: dict[str, float]) -> str:
+    return f"reward {row['reward']:.3g}, KL {row['kl']:.3g}, {row['response_tokens']:.0f} tokens"
 
 
 def _digest(prompts: Sequence[Prompt]) -> str:
@@ -194,14 +233,17 @@ def _digest(prompts: Sequence[Prompt]) -> str:
     return digest.hexdigest()
 
 
-def _folder_hash(folder: Path) -> list[str]:
-    """What the reward model's weights depend on; its cards and metrics may change."""
+def _reward_hash(reward: Path | RewardScorer) -> list[str]:
+    """What the scores depend on: a reward model's weights (its cards and metrics may change), or a scorer's name."""
+    if not isinstance(reward, Path):
+        return [f"{type(reward).__module__}.{type(reward).__qualname__}"]
     names = ("adapter_model.safetensors", "adapter_config.json", "config.json", "model.safetensors")
-    return [file_hash(folder / name) for name in names if (folder / name).exists()]
+    return [file_hash(reward / name) for name in names if (reward / name).exists()]
 
 
-def _write_card(out: Path, base: str, section: PolicySection, summary: dict[str, Any]) -> None:
-    first, last = summary["first"], summary["last"]
+def _write_card(
+    out: Path, base: str, section: PolicySection, summary: dict[str, Any], *, kept: dict[str, float]
+) -> None:
     write_card(
         out,
         package="hrlaif.policy",
@@ -210,9 +252,10 @@ def _write_card(out: Path, base: str, section: PolicySection, summary: dict[str,
             "base": base,
             "steps": summary["steps"],
             "rollouts": section.rollouts,
-            "first_reward": first["reward"],
-            "last_reward": last["reward"],
-            "kl": last["kl"],
+            "kept_step": summary["kept"]["step"],
+            "first_reward": summary["first"]["reward"],
+            "kept_reward": kept["reward"],
+            "kl": kept["kl"],
             "kl_weight": section.kl_weight,
             "learning_rate": section.learning_rate,
         },

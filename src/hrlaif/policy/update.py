@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -15,8 +15,6 @@ from hrlaif.nn.optimise import step as optimiser_step
 from hrlaif.nn.seeds import permutation
 from hrlaif.policy.actors import Actors
 from hrlaif.policy.rollouts import Rollouts
-
-SUMS = ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "entropy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def update(
 
     Stops early, before the minibatch's update, once its `approx_kl` passes `section.stop_kl`.
     """
-    sums = dict.fromkeys(SUMS, 0.0)
+    sums: dict[str, float] = {}
     norms: list[float] = []
     tokens, ratio_error = 0, 0.0
     for epoch in range(section.epochs):
@@ -49,8 +47,8 @@ def update(
         for start in range(0, len(order), section.minibatch):
             rows = order[start : start + section.minibatch]
             part = _accumulate(actors, rollouts, rows, section, is_first=not norms)
-            for name in SUMS:
-                sums[name] += part.sums[name]
+            for name, total in part.sums.items():
+                sums[name] = sums.get(name, 0.0) + total
             tokens += part.tokens
             if not norms:
                 ratio_error = part.ratio_error
@@ -67,9 +65,12 @@ def update(
 
 @dataclass(slots=True)
 class _Part:
-    sums: dict[str, float]
     tokens: int
+    sums: dict[str, float] = field(default_factory=dict)
     ratio_error: float = 0.0
+
+    def add(self, name: str, per_token_N: torch.Tensor) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + float(per_token_N.detach().sum())
 
 
 def _accumulate(
@@ -79,7 +80,7 @@ def _accumulate(
 
     Of several processes each adds the gradients of the rows that it drew; the sums are of the whole minibatch.
     """
-    part = _Part(dict.fromkeys(SUMS, 0.0), int(rollouts.is_response_BT[list(rows)].sum()))
+    part = _Part(int(rollouts.is_response_BT[list(rows)].sum()))
     mine = {row: answered for row in rows if (answered := rollouts.answered[row]) is not None}
     held = list(mine)
     lengths = [answered.conversation.length for answered in mine.values()]
@@ -94,23 +95,25 @@ def _accumulate(
         policy_N, is_clipped_N = policy_loss(
             out.logprobs_N, old_N, rollouts.advantages_BT[members][is_response_BT], clip=section.clip
         )
-        value_N = value_loss(
-            out.values_N,
-            rollouts.values_BT[members][is_response_BT],
-            rollouts.returns_BT[members][is_response_BT],
-            clip=section.value_clip,
-        )
-        loss = (policy_N.sum() + section.value_weight * value_N.sum()) / part.tokens
+        loss = policy_N.sum() / part.tokens
+        if out.values_N is not None and rollouts.values_BT is not None and rollouts.returns_BT is not None:
+            value_N = value_loss(
+                out.values_N,
+                rollouts.values_BT[members][is_response_BT],
+                rollouts.returns_BT[members][is_response_BT],
+                clip=section.value_clip,
+            )
+            loss = loss + section.value_weight * value_N.sum() / part.tokens
+            part.add("value_loss", value_N)
         loss.backward()  # type: ignore[no-untyped-call]
         logprobs_N = out.logprobs_N.detach()
-        part.sums["policy_loss"] += float(policy_N.detach().sum())
-        part.sums["value_loss"] += float(value_N.detach().sum())
-        part.sums["approx_kl"] += float(k3(old_N, logprobs_N).sum())
-        part.sums["clip_fraction"] += float(is_clipped_N.sum())
-        part.sums["entropy"] += float(out.entropy_N.sum())
+        part.add("policy_loss", policy_N)
+        part.add("approx_kl", k3(old_N, logprobs_N))
+        part.add("clip_fraction", is_clipped_N)
+        part.add("entropy", out.entropy_N)
         error = float((torch.exp(logprobs_N - sampled_N) - 1).abs().max())
         part.ratio_error = max(part.ratio_error, error)
-    part.sums = dict(zip(SUMS, processes.summed([part.sums[name] for name in SUMS]), strict=True))
+    part.sums = processes.summed(part.sums)
     part.ratio_error = max(processes.gathered(part.ratio_error))
     return part
 

@@ -23,6 +23,8 @@ PPO = (
     (("entropy",), "Entropy (nats per token)"),
     (("clip_fraction",), "Clip fraction"),
     (("explained_variance",), "Explained variance of the critic"),
+    (("held_out_reward",), "Reward on held-out training prompts"),
+    (("correct_share",), "Correct among verified responses"),
 )
 
 

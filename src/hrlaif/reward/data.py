@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hrlaif.errors import DataError
 from hrlaif.nn.chat import Chat, Conversation
 from hrlaif.nn.forks import Fork
+from hrlaif.nn.seeds import place_of
 from hrlaif.types import Pair
 
 
@@ -64,7 +64,7 @@ def split(pairs: Sequence[TokenPair], *, held_out: float) -> tuple[list[TokenPai
         raise DataError(
             "no preference pairs to train a reward model on. See the label and pair stages' counts for why."
         )
-    places = {item.pair.prompt_id: _place(item.pair.prompt_id) for item in pairs}
+    places = {item.pair.prompt_id: place_of(item.pair.prompt_id) for item in pairs}
     out = {prompt_id for prompt_id, place in places.items() if place < held_out}
     if held_out > 0 and not out and len(places) > 1:
         out = {min(places, key=lambda prompt_id: places[prompt_id])}
@@ -75,8 +75,3 @@ def split(pairs: Sequence[TokenPair], *, held_out: float) -> tuple[list[TokenPai
             "Make more pairs, or lower reward.held_out."
         )
     return train, [item for item in pairs if item.pair.prompt_id in out]
-
-
-def _place(prompt_id: str) -> float:
-    """A number in 0..1 that depends on the prompt's id only."""
-    return int.from_bytes(hashlib.sha256(f"held out {prompt_id}".encode()).digest()[:7], "big") / 2**56

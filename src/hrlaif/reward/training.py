@@ -40,6 +40,7 @@ def train(
     seed: int,
     device: str = "auto",
     dtype: str = "auto",
+    tensorboard: bool = False,
 ) -> dict[str, object]:
     """Train a Bradley-Terry reward model on soft labels, and measure it on held-out prompts.
 
@@ -63,7 +64,7 @@ def train(
     checkpoints = Checkpoints(out / "checkpoints", settings=settings)
     stop = training.early_stop(held_out)
     with out_of_memory("reward model", REMEDY):
-        rows = training.run(train_pairs, checkpoints, out / "metrics.jsonl", stop)
+        rows = training.run(train_pairs, checkpoints, out / "metrics.jsonl", stop, tensorboard=tensorboard)
         found = training.measure(held_out)
     summary: dict[str, object] = {
         "base": base,
@@ -114,6 +115,10 @@ class Training(Epochs[TokenPair]):
         loss.backward()  # type: ignore[no-untyped-call]
         right = (chosen_B > rejected_B).float() + 0.5 * (chosen_B == rejected_B).float()
         return {"loss": float(loss.detach()), "accuracy": float(right.sum()) / of}
+
+    def note(self, row: dict[str, float]) -> str:
+        """Loss and accuracy."""
+        return f"loss {row['loss']:.3g}, accuracy {row['accuracy']:.0%}"
 
     def _losses(self, pairs: Sequence[TokenPair], chosen_B: torch.Tensor, rejected_B: torch.Tensor) -> torch.Tensor:
         """The weighted loss of each pair."""
