@@ -129,6 +129,21 @@ def test_an_endpoint_that_waits_leaves_its_calls_to_the_others() -> None:
     asyncio.run(scenario())
 
 
+def test_another_try_goes_to_another_endpoint_while_one_is_ready() -> None:
+    async def scenario() -> None:
+        failed, other = endpoint(), endpoint(in_flight=3)
+        for endpoints in ([failed, other], [other, failed]):
+            calls = CallQueue(endpoints)
+            # The one that failed has the least to do, and would come first for any other call.
+            taken = [await calls.acquire(1, last=failed) for _ in range(3)]
+            assert taken == [other] * 3
+            assert await calls.acquire(1, last=failed) is failed  # the other one is full
+            for one in (*taken, failed):
+                calls.release(one)
+
+    asyncio.run(scenario())
+
+
 def test_a_failure_for_all_reaches_every_call_that_waits_or_rests() -> None:
     async def scenario() -> None:
         one = endpoint(in_flight=1)

@@ -166,20 +166,23 @@ class CallQueue:
     def __init__(self, endpoints: Sequence[Endpoint], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._endpoints = endpoints
         self._clock = clock
-        self._waiting: deque[tuple[asyncio.Future[Endpoint], int]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Endpoint], int, Endpoint | None]] = deque()
         self._resting: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def acquire(self, tokens: int) -> Endpoint:
-        """Wait for an endpoint that takes a call of about so many tokens; `release` it when the call is over."""
+    async def acquire(self, tokens: int, *, last: Endpoint | None = None) -> Endpoint:
+        """Wait for an endpoint that takes a call of about so many tokens; `release` it when the call is over.
+
+        `last` is where the call failed before: another one that is ready goes first.
+        """
         if not self._waiting:
-            endpoint, wait_s = self._next()
+            endpoint, wait_s = self._next(last)
             if endpoint is not None:
                 endpoint.take(tokens, self._clock())
                 return endpoint
             self._wake_in(wait_s)
         future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, tokens))
+        self._waiting.append((future, tokens, last))
         try:
             return await future
         except asyncio.CancelledError:
@@ -210,7 +213,7 @@ class CallQueue:
             if not resting.done():
                 resting.set_exception(error)
         while self._waiting:
-            future, _ = self._waiting.popleft()
+            future, *_ = self._waiting.popleft()
             if not future.done():
                 future.set_exception(error)
 
@@ -220,23 +223,23 @@ class CallQueue:
             self._timer.cancel()
             self._timer = None
 
-    def _next(self) -> tuple[Endpoint | None, float]:
+    def _next(self, last: Endpoint | None) -> tuple[Endpoint | None, float]:
         now, best, shortest_s = self._clock(), None, math.inf
         for endpoint in self._endpoints:
             wait_s = endpoint.wait_s(now)
             if wait_s > 0:
                 shortest_s = min(shortest_s, wait_s)
-            elif best is None or endpoint.load < best.load:
+            elif best is None or best is last or (endpoint is not last and endpoint.load < best.load):
                 best = endpoint
         return best, shortest_s
 
     def _dispatch(self) -> None:
         while self._waiting:
-            future, tokens = self._waiting[0]
+            future, tokens, last = self._waiting[0]
             if future.done():  # cancelled while it waited
                 self._waiting.popleft()
                 continue
-            endpoint, wait_s = self._next()
+            endpoint, wait_s = self._next(last)
             if endpoint is None:
                 self._wake_in(wait_s)
                 return

@@ -184,11 +184,11 @@ class HttpModel:
         self, task: asyncio.Task[Any], request: ChatRequest, body: bytes, tokens: int
     ) -> tuple[ChatReply, float]:
         """Try until there is an answer; returns it with its seconds."""
-        tries, faults = 0, 0
+        tries, faults, endpoint = 0, 0, None
         while True:
             if self._fatal is not None:
                 raise self._fatal
-            endpoint = await self._queue.acquire(tokens)
+            endpoint = await self._queue.acquire(tokens, last=endpoint)
             self._on_wire.add(task)
             started = time.monotonic()
             try:
