@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from claims import Claim, report
-from training import HERE, trl_python
+from training import ENVIRONMENT, HERE, trl_python
 
 LARGEST = 1e-5
 
@@ -24,7 +24,7 @@ LARGEST = 1e-5
 def main() -> None:
     """Parse the command line, compare, report; exit code 1 where numbers that should agree do not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trl-env", type=Path, default=HERE / ".trl-env")
+    parser.add_argument("--trl-env", type=Path, default=ENVIRONMENT)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     done = subprocess.run(

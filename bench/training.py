@@ -23,7 +23,7 @@ from hrlaif.models import bundled_weights
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrlaif-bench" / "trl"
-TRL = ("trl==1.12.0", "torch==2.13.0", "peft", "pandas")
+TRL = ("trl==1.12.0", "torch==2.13.0", "peft", "pandas", "requests")
 LAYERS = 15
 
 
