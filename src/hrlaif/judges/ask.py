@@ -74,13 +74,18 @@ def render(
     begin alike up to the first response, which an endpoint with a prompt cache reads once. Square brackets, because
     small models begin to repeat marks of other shapes.
     """
-    shown = {key: inert(visible(text)) for key, text in untrusted.items()}
+    shown = {key: _quotable(text) for key, text in untrusted.items()}
     digest = hashlib.sha256("\0".join(sorted(shown.values())).encode()).digest()
     # Letters, because models split digits into one token each, and every mark is paid for six times a question.
     nonce = digest[:8].translate(_AS_LETTERS).decode()
     quoted = {key: f"[{nonce}]\n{text}\n[/{nonce}]" for key, text in shown.items()}
     chosen = template(form) if isinstance(form, str) else form
     return chosen.substitute({**(trusted or {}), **quoted})
+
+
+@functools.lru_cache(maxsize=1024)  # each text is quoted in both orders, and a request with all of its responses
+def _quotable(text: str) -> str:
+    return inert(visible(text))
 
 
 def visible(text: str) -> str:
