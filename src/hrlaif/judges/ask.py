@@ -88,6 +88,7 @@ def _quotable(text: str) -> str:
     return inert(visible(text))
 
 
+@functools.lru_cache(maxsize=1024)
 def visible(text: str) -> str:
     """The text as a person would see it: invisible and direction-changing characters removed."""
     return _INVISIBLE.sub("", text)
