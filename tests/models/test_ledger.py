@@ -5,6 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,19 @@ def test_two_processes_write_one_ledger_at_once(tmp_path: Path) -> None:
         assert writer.returncode == 0
     with Ledger(path) as ledger:
         assert ledger.by_purpose() == {"one": Cost(300, 300, 300, 300.0), "two": Cost(300, 300, 300, 300.0)}
+
+
+def test_many_may_make_the_same_ledger_at_the_same_moment(tmp_path: Path) -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def make() -> None:
+        for number in range(60):
+            together.wait()
+            Ledger(tmp_path / f"{number}.sqlite").close()
+
+    with ThreadPoolExecutor(3) as pool:
+        for made in [pool.submit(make) for _ in range(3)]:
+            made.result(timeout=60)
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

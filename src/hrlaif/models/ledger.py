@@ -30,6 +30,7 @@ FORMAT = 1
 _LINGER_S = 0.002
 _MOST_ROWS_AT_ONCE = 1024
 _LOCK_TIMEOUT_S = 60.0
+_LOCK_RETRY_S = 0.01
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     key BLOB PRIMARY KEY, purpose TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
@@ -163,8 +164,9 @@ class Ledger:
         return db
 
     def _check_format(self) -> None:
-        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        # Tables first: another process may be making the ledger now, and commits both at once.
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
         if found != FORMAT and (found or tables):
             raise DataError(
                 f"{self.path}: a SQLite file, but not a ledger of this version (format {found}, expected {FORMAT}). "
@@ -172,8 +174,22 @@ class Ledger:
             )
 
     def _create(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._use_wal()
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+
+    def _use_wal(self) -> None:
+        """Switch the file to WAL. Two processes that do so at once would deadlock, so SQLite fails one of them without
+        waiting as it does elsewhere: that one tries again.
+        """
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOCK_RETRY_S)
 
     def _write(self) -> None:
         """The writer thread: take all that is waiting, commit it at once, wake the calls that wait for it."""
