@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hrlaif.errors import ModelError
-from hrlaif.nn.optimise import decayed, optimiser, step, warmed_up
+from hrlaif.nn.optimise import decayed, falling, optimiser, step, warmed_up
 
 
 def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_returned() -> None:
@@ -30,6 +30,10 @@ def test_a_gradient_that_is_not_finite_stops_training_and_leaves_the_weights_alo
 def test_learning_rate_rises_in_equal_parts_and_then_stays() -> None:
     assert [warmed_up(1.0, index, 3) for index in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert warmed_up(1.0, 0, 0) == 1.0
+
+
+def test_a_falling_rate_starts_in_full_and_never_reaches_zero() -> None:
+    assert [falling(1.0, index, 4) for index in range(4)] == [1.0, 0.75, 0.5, 0.25]
 
 
 def test_decay_warms_up_over_a_tenth_and_falls_towards_zero() -> None:

@@ -399,6 +399,18 @@ def test_the_kl_weight_of_each_step_follows_from_the_kl_of_the_one_before(
         assert after["kl_weight"] == pytest.approx(expected)
 
 
+def test_the_learning_rate_warms_up_and_falls_or_stays(
+    tiny_model: Path, reward: Path, prompts: list[Prompt], tmp_path: Path
+) -> None:
+    section = FAST.model_copy(update={"steps": 4, "learning_rate": 0.008, "warmup_steps": 1})
+    curve = run(section, tiny_model, reward, prompts, tmp_path / "linear")
+    # Half of it while it warms up; all, three quarters, a half, a quarter of that.
+    assert [row["learning_rate"] for row in curve] == pytest.approx([0.004, 0.006, 0.004, 0.002])
+    constant = section.model_copy(update={"schedule": "constant"})
+    curve = run(constant, tiny_model, reward, prompts, tmp_path / "constant")
+    assert [row["learning_rate"] for row in curve] == pytest.approx([0.004, 0.008, 0.008, 0.008])
+
+
 class CountsLetters:
     """Scores a text by how many of its characters are letters; on the n-th call it does what `faults` says."""
 

@@ -252,6 +252,7 @@ class PolicySection(Section):
     that made the rollouts; 0 never does. `kl_target_nats` above 0 adapts `kl_weight` to hold that KL per response.
     `batch_tokens` is how many tokens are in memory at once (0: chosen for the device). Every `measure_every` steps and
     at the end, `held_out` prompts (at most a tenth of all) measure the policy; `keep` says which one is kept.
+    After `warmup_steps` the learning rate falls to 0 (`schedule = "linear"`) or stays.
     """
 
     lora: LoraSection = LoraSection()
@@ -265,6 +266,7 @@ class PolicySection(Section):
     epochs: Count = 1
     learning_rate: Positive = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    schedule: Literal["linear", "constant"] = "linear"
     max_tokens: Count = 256
     max_prompt_tokens: Count = 1024
     temperature: Positive = 1.0
@@ -278,7 +280,7 @@ class PolicySection(Section):
     max_grad_norm: Positive = 1.0
     score_clip: Positive = 5.0
     score_normalise: Literal["running", "batch", "none"] = "running"
-    stop_kl: NonNegative = 0.1
+    stop_kl: NonNegative = 0.02
     batch_tokens: Annotated[int, Field(ge=0)] = 0
     no_eos_penalty: NonNegative = 1.0
     held_out: Annotated[int, Field(ge=0)] = 32

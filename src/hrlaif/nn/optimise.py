@@ -42,6 +42,11 @@ def warmed_up(learning_rate: float, step_index: int, warmup_steps: int) -> float
     return learning_rate * min(1.0, (step_index + 1) / (warmup_steps + 1))
 
 
+def falling(learning_rate: float, step_index: int, steps: int) -> float:
+    """The learning rate of step 0, 1, ...: from its full value in equal parts towards zero, which it never reaches."""
+    return learning_rate * (steps - step_index) / steps
+
+
 def decayed(learning_rate: float, step_index: int, steps: int) -> float:
     """A tenth of the steps warms up, the rest falls in equal parts towards zero."""
     warmup = steps // 10

@@ -18,7 +18,7 @@ from hrlaif.nn.backbone import placement
 from hrlaif.nn.card import write_card
 from hrlaif.nn.checkpoint import Checkpoints, Curve, restore_tensors, trained_tensors
 from hrlaif.nn.memory import out_of_memory
-from hrlaif.nn.optimise import optimiser, warmed_up
+from hrlaif.nn.optimise import falling, optimiser, warmed_up
 from hrlaif.nn.seeds import derive, permutation
 from hrlaif.policy.actors import Actors, Question
 from hrlaif.policy.held_out import HeldOut, hold_out
@@ -170,6 +170,8 @@ class Training:
             order=permutation(section.rollouts, self.seed, "minibatches", index, 0),
         )
         rate = warmed_up(section.learning_rate, index, section.warmup_steps)
+        if section.schedule == "linear":
+            rate = falling(rate, index, section.steps)
         updated = update(
             self.actors,
             rollouts,
