@@ -17,7 +17,8 @@ from hrlaif.policy.mix import Pay, endings, pay
 from hrlaif.types import Message, Prompt, Task
 
 SUM = Prompt("sum", (Message("user", "2 + 3 = ?"),), "c", Task.MATH, reference="5")
-OPEN = Prompt("open", (Message("user", "say 5"),), "c", Task.OPEN)
+OPEN = Prompt("open", (Message("user", "say 5"),), "c", Task.OPEN, reference="5")
+UNKNOWN = Prompt("unknown", (Message("user", "2 + 3 = ?"),), "c", Task.MATH)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,9 @@ def test_brevity_below_the_target_earns_nothing(chat: Chat) -> None:
 
 def test_shares_of_outcomes_are_left_out_where_nothing_was_verified(chat: Chat) -> None:
     section = PolicySection(mix=MixSection(verifier=1.0))
-    found = paid([answer(chat, OPEN, "5")], torch.tensor([1.0]), section, chat)
+    # A task without a final answer, and a checkable one without a reference.
+    answered = [answer(chat, OPEN, "5"), answer(chat, UNKNOWN, "5")]
+    found = paid(answered, torch.tensor([1.0, 1.0]), section, chat)
     assert found.terms == {"paid": 1.0, "paid_reward_model": 1.0, "paid_no_eos": 0.0, "paid_verifier": 0.0}
 
 

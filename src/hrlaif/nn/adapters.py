@@ -17,6 +17,8 @@ from hrlaif.config import LoraSection
 from hrlaif.errors import ConfigError, ModelError
 from hrlaif.nn.backbone import Backbone, Placement, load_causal, load_scorer, quiet
 from hrlaif.nn.forward import has_layers
+from hrlaif.nn.fused import fuse
+from hrlaif.nn.products import PackedLinear, available
 from hrlaif.nn.seeds import derive
 
 # PEFT saves the adapter of this name in the folder itself, any other in a folder below.
@@ -44,6 +46,7 @@ def trainable(base: str, section: LoraSection, place: Placement, *, seed: int, s
     with torch.random.fork_rng(devices=[]), _no_warnings():
         torch.manual_seed(derive(seed, "adapters"))
         backbone.model = get_peft_model(backbone.model, config).eval()
+    fuse(backbone.model)
     if scorer:
         backbone.inner.score.float()
     return backbone
@@ -67,6 +70,7 @@ def add_critic(backbone: Backbone, section: LoraSection, *, seed: int) -> None:
     with torch.random.fork_rng(devices=[]), _no_warnings():
         torch.manual_seed(derive(seed, "critic"))
         backbone.model.add_adapter(CRITIC, _config(backbone, section))
+    fuse(backbone.model)
     backbone.model.eval().to(backbone.place.device)
     _train_again(backbone.model)
 
@@ -113,6 +117,7 @@ def attach_reward(backbone: Backbone, folder: Path) -> torch.nn.Linear:
         else:
             backbone.model = get_peft_model(backbone.model, config, adapter_name=REWARD)
         result = set_peft_model_state_dict(backbone.model, lora, adapter_name=REWARD)
+    fuse(backbone.model)
     missing = [key for key in result.missing_keys if f".{REWARD}." in key]
     if result.unexpected_keys or missing:
         wrong = (list(result.unexpected_keys) + missing)[0]
@@ -195,8 +200,11 @@ def _sum(layer: Any) -> Any:
     base = layer.get_base_layer()
     if TRAINED not in layer.lora_A:
         return base
+    weight_OI = base.weight + layer.get_delta_weight(TRAINED)
+    if base.weight.device.type == "cpu" and available():
+        return PackedLinear(weight_OI, base.bias)
     plain = torch.nn.Linear(base.in_features, base.out_features, bias=False, device="meta")
-    plain.weight = torch.nn.Parameter(base.weight + layer.get_delta_weight(TRAINED), requires_grad=False)
+    plain.weight = torch.nn.Parameter(weight_OI, requires_grad=False)
     plain.bias = base.bias
     return plain
 

@@ -16,6 +16,7 @@ from hrlaif.errors import ConfigError, ModelError
 from hrlaif.nn.batches import Batch, collate
 from hrlaif.nn.chat import Chat, Conversation
 from hrlaif.nn.forward import logits
+from hrlaif.nn.products import hasten
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -205,6 +206,7 @@ def _load(kind: Any, base: str, place: Placement, **options: Any) -> Any:
             "Give a folder with config.json and safetensors, or the name of a model on the hub."
         ) from error
     model.requires_grad_(False)
+    hasten(model)
     return model.to(place.device).eval()
 
 
