@@ -1,7 +1,7 @@
 """A linear map and its low-rank adapter as one operation, with the gradients written by hand.
 
-PEFT adds `lora_B(lora_A(x)) * scaling` to the base map's output in three steps of the output's full size, and as many on
-the way back. Here the two small products are added in place. Layers stay PEFT's in all else: names, saving, switching.
+PEFT adds `lora_B(lora_A(x)) * scaling` to the base map's output in three steps of the output's full size, and as many
+on the way back. Here the small products are added in place. Layers stay PEFT's in all else: names, saving, switching.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from hrlaif.nn.products import available, product
 
 
-class FusedLinear(LoraLinear):
+class FusedLinear(LoraLinear):  # type: ignore[misc]
     """PEFT's layer, where it has exactly one adapter to run, in one number format and without dropout, fused.
 
     PEFT finds the layers for a further adapter by the word Linear in the name of their class.
@@ -24,17 +24,22 @@ class FusedLinear(LoraLinear):
         """`[..., in]` to `[..., out]`, as PEFT computes it up to rounding."""
         running = [name for name in self.active_adapters if name in self.lora_A]
         if args or kwargs or self.disable_adapters or self.merged or len(running) != 1:
-            return super().forward(x, *args, **kwargs)
+            return self._as_peft(x, *args, **kwargs)
         (name,) = running
         base, down, up = self.get_base_layer(), self.lora_A[name], self.lora_B[name]
         drops = self.training and not isinstance(self.lora_dropout[name], torch.nn.Identity)
         dtypes = {x.dtype, base.weight.dtype, down.weight.dtype}
         is_special = drops or name in self.lora_variant or up.bias is not None
         if is_special or len(dtypes) > 1 or base.weight.requires_grad:
-            return super().forward(x)
+            return self._as_peft(x)
         rows_NI = x.reshape(-1, x.shape[-1])
-        out_NO: torch.Tensor = _Sum.apply(rows_NI, base.weight, base.bias, down.weight, up.weight, self.scaling[name])
-        return out_NO.view(*x.shape[:-1], -1)
+        weights = (base.weight, base.bias, down.weight, up.weight)
+        out_NO: torch.Tensor = _Sum.apply(rows_NI, *weights, self.scaling[name])  # type: ignore[no-untyped-call]
+        return out_NO.view(*x.shape[:-1], out_NO.shape[-1])
+
+    def _as_peft(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        out: torch.Tensor = super().forward(*args, **kwargs)
+        return out
 
 
 def fuse(model: torch.nn.Module) -> None:

@@ -1,8 +1,9 @@
 """Products with frozen float32 matrices on a CPU, by the kernels of oneDNN.
 
-torch multiplies float32 matrices on a CPU with MKL. With few rows, as in decoding, oneDNN takes half the time, and with
-many it is a tenth faster (`bench/products.py`). The operation is the one that torch.compile calls on a CPU. It is not
-part of torch's public interface, so it is tried once, and plain torch is used where it is missing or gives other numbers.
+torch multiplies float32 matrices on a CPU with MKL. With few rows, as in decoding, oneDNN takes half the time, and
+with many a tenth to a quarter less (`bench/products.py`). The operation is the one that torch.compile calls on a CPU.
+It is not part of torch's public interface, so it is tried once, and plain torch is used where it is missing or gives
+other numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class FrozenLinear(torch.nn.Linear):
         if not suits or (self.weight.requires_grad and torch.is_grad_enabled()):
             return super().forward(x)
         if torch.is_grad_enabled() and x.requires_grad:
-            out: torch.Tensor = _Product.apply(x, self.weight, self.bias)
+            out: torch.Tensor = _Product.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
             return out
         return product(x, self.weight, self.bias)
 
