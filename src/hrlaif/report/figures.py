@@ -292,7 +292,7 @@ def _plane(axes: Axes, chart: Plane) -> None:
             linewidth=2,
             alpha=0.9,
             clip_on=False,
-            label=f"{name} ({100 * across.value:.1f} %, {100 * up.value:.1f} %)",
+            label=name,
         )
     axes.set_xlim(0, _end(across for across, _ in chart.points.values()))
     axes.set_ylim(0, _end(up for _, up in chart.points.values()))
