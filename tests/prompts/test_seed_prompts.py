@@ -33,6 +33,11 @@ def test_every_hazard_with_attacks_has_some_in_both_splits_and_both_languages() 
     assert {prompt.hazard for prompt in seeds("benign_tricky")} == {None}
 
 
+def test_harmless_twins_look_like_every_hazard_in_both_languages() -> None:
+    looks = {(prompt.id.split("-")[1].upper(), prompt.lang) for prompt in seeds("benign_tricky")}
+    assert looks == {(hazard, lang) for hazard in hazards() for lang in ("en", "zh")}
+
+
 def test_about_sixty_percent_are_for_training_and_twins_share_their_split() -> None:
     attacks, benign = seeds("red_team"), seeds("benign_tricky")
     for prompts in (attacks, benign):
