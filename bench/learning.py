@@ -85,7 +85,7 @@ def equal(text: str, best: str) -> float:
 def problems() -> dict[str, Problem]:
     """The three tasks; in the last the reward model says nothing and the verifier pays."""
     base = PolicySection(
-        lora=LoraSection(rank=16), steps=150, rollouts=64, minibatch=32, epochs=2, learning_rate=2e-3, max_tokens=10,
+        lora=LoraSection(rank=16), steps=150, rollouts=64, minibatch=32, epochs=2, learning_rate=1e-3, max_tokens=10,
         kl_weight=0.1, held_out=0, checkpoint_every=1000,
     )  # fmt: skip
     words = Problem(

@@ -82,7 +82,7 @@ def test_the_critic_learns_to_foresee_what_a_prompt_pays(tiny_model: Path, rewar
         Prompt(f"p{n}", (Message("user", f"{n} {('good', 'evil')[n % 2]}"),), "chat", Task.OPEN) for n in range(12)
     ]
     section = PolicySection(
-        steps=14, rollouts=24, minibatch=8, epochs=2, max_tokens=4, learning_rate=1e-2, value_weight=1.0
+        steps=14, rollouts=24, minibatch=8, epochs=2, max_tokens=4, learning_rate=1e-2, value_weight=1.0, kl_weight=0.0
     )
     actors = PaysByPrompt(str(tiny_model), reward, section, PLACE, seed=0)
     curve = Training(prompts, actors, section, seed=0).run(

@@ -273,7 +273,7 @@ class PolicySection(Section):
     kl_weight: NonNegative = 0.05
     kl_target_nats: NonNegative = 0.0
     discount: Share = 1.0
-    gae_lambda: Share = 0.95
+    gae_lambda: Share = 1.0
     clip: Positive = 0.2
     value_clip: Positive = 0.2
     value_weight: NonNegative = 0.5
