@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from claims import claim, report
-from hrlaif.red_team.dedup import THRESHOLD, duplicates, similarity
+from hrlaif.metrics.duplicates import THRESHOLD, duplicates, similarity
 
 PLANTED = 0.2  # share of the texts that repeat an earlier one with one word changed
 CHECKED = 2000  # planted duplicates whose true similarity is computed

@@ -41,7 +41,11 @@ def make_prompts(run: Run, step: Step) -> None:
     loaded = prompts.load(run.config.prompts, seed=run.config.seed)
     check_categories(run, loaded)
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
-    artifacts.write_records(step.path, loaded, fingerprint=step.fingerprint, by_split=by_split)
+    # What is attacked for training and what only measures; with its hash two runs or rounds can be compared.
+    red_team_split = prompts.split_hash(loaded)
+    artifacts.write_records(
+        step.path, loaded, fingerprint=step.fingerprint, by_split=by_split, red_team_split=red_team_split
+    )
 
 
 def check_categories(run: Run, loaded: Sequence[Prompt]) -> None:

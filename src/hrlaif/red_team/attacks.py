@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hrlaif.red_team import strategies
-from hrlaif.red_team.dedup import duplicates
+from hrlaif.metrics.duplicates import duplicates
 from hrlaif.types import Attack, Message, Prompt
 
 

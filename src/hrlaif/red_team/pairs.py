@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from hrlaif.red_team.cases import BENIGN
-from hrlaif.red_team.dedup import normalised
+from hrlaif.metrics.duplicates import normalised
 from hrlaif.red_team.rewrite import REWRITE
 from hrlaif.types import Basis, Pair, RedTeamCase, Task
 
