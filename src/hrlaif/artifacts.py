@@ -205,6 +205,21 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def move(source: Path, target: Path) -> None:
+    """Put a finished artifact in another place; the manifest last, so that a crash on the way leaves none."""
+    with writing_to(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            if target.exists():
+                shutil.rmtree(target)
+            source.replace(target)
+        else:
+            manifest = manifest_path(source).read_bytes()
+            _replace(source, target)
+            write_atomic(manifest_path(target), manifest)
+            manifest_path(source).unlink()
+
+
 def is_current(path: Path, expected: str) -> bool:
     """True where the artifact is finished and was made from exactly what `expected` (a fingerprint) stands for."""
     manifest = read_manifest(path)
