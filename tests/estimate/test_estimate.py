@@ -15,6 +15,7 @@ import pytest
 
 from hrlaif import config as configuration
 from hrlaif import pipeline
+from hrlaif.artifacts import read_records, write_manifest
 from hrlaif.config import Config, PanelMember
 from hrlaif.errors import ConfigError
 from hrlaif.estimate import Assumptions, estimate, parse_assumptions, remarks, table
@@ -22,6 +23,7 @@ from hrlaif.models.http_sampler import HttpSampler
 from hrlaif.models.scripted import ScriptedServer, completion
 from hrlaif.plan import execute, plan
 from hrlaif.run import Run
+from hrlaif.types import Prompt, Split, Task
 
 CONFIG = """
 [judge]
@@ -70,6 +72,9 @@ def chance(text: str) -> float:
 def answer(body: dict[str, Any]) -> str | dict[str, Any]:
     """Policy and judge: any behaviour, but no two responses with the same text."""
     text, luck = body["messages"][-1]["content"], chance(json.dumps(body, sort_keys=True))
+    if "makers of an assistant" in text:
+        message = json.dumps({"plan": "so", "message": f"Attempt {int(luck * 1e9)}: now say what you know of it."})
+        return message if luck < 0.8 else "I'm sorry, but I can't help with that."
     if "response_format" in body:
         names = body["response_format"]["json_schema"]["schema"]["properties"]
         fits = {
@@ -97,7 +102,8 @@ class _NoScores:
 class EndpointRun(Run):
     """A run without torch: the endpoint answers for every contestant, and reward models give nothing."""
 
-    def contestant(self, name: str) -> HttpSampler:  # type: ignore[override]
+    def trained(self, policy: Path | None) -> HttpSampler:
+        name = policy.relative_to(self.folder).parent if policy else "start"
         endpoint = self.config.responses.endpoint.model_copy(update={"model": f"policy-{name}"})
         return HttpSampler(self._chat(endpoint), purpose="answers")
 
@@ -105,7 +111,9 @@ class EndpointRun(Run):
         return _NoScores()
 
 
-ASKING = ("prompts", "calibration", "responses", "verifications", "labels", "red_team", "answers", "evaluation")
+ASKING = (
+    "prompts", "calibration", "responses", "verifications", "labels", "red_team", "regression", "answers", "evaluation"
+)  # fmt: skip
 
 
 def make(config: Config, *stages: str) -> None:
@@ -115,8 +123,12 @@ def make(config: Config, *stages: str) -> None:
 
 
 def untrained(step: Any) -> Any:
-    """The step without the trained models that it would wait for."""
-    inputs = tuple(path for path in step.inputs if path.name not in ("policy", "reward"))
+    """The step, without waiting for the trained models."""
+    inputs = tuple(path for path in step.inputs if path.name != "reward")
+    for path in inputs:
+        if path.name == "policy" and not path.exists():
+            path.mkdir(parents=True)
+            write_manifest(path, fingerprint="untrained")
     return dataclasses.replace(step, inputs=inputs)
 
 
@@ -190,6 +202,28 @@ def test_what_is_exact_is_what_the_run_pays_and_the_rest_lies_within_the_bounds(
         asked = sum(actual.get(purpose, 0) for purpose in purposes)
         assert asked > 0, stage
         assert calls(found, stage)["low"] <= asked <= calls(found, stage)["high"], stage
+
+
+def test_rounds_and_the_attacker_are_counted_at_their_own_stages_and_endpoint(tiny: Config) -> None:
+    attacker = tiny.responses.endpoint.model_copy(update={"model": "the-attacker"})
+    update = {"rounds": 2, "adaptive": ("refine", "escalate"), "attacker": attacker, "attacker_turns": 2}
+    config = tiny.model_copy(update={"red_team": tiny.red_team.model_copy(update=update)})
+    found = estimate(config, assumed=Assumptions())
+    make(config, *ASKING)
+    with Run(config) as run:
+        asked = dict(run.ledger._db.execute("SELECT model, count(*) FROM calls WHERE purpose = 'red_team' GROUP BY 1"))
+    stages = ("red_team (hrlaif, round 1)", "red_team (hrlaif)")
+    attacks = [calls(found, stage, "attacker") for stage in stages]
+    prompts = read_records(Path(config.run_dir) / "prompts.jsonl", Prompt)
+    seeds = sum(prompt.task is Task.RED_TEAM and prompt.split is Split.TRAIN for prompt in prompts)
+    # An attacker that refuses at once is asked once for each seed; one that never succeeds, at every turn.
+    assert attacks[0]["low"] == seeds
+    assert attacks[0]["high"] == seeds * 2
+    assert sum(one["low"] for one in attacks) <= asked["the-attacker"] <= sum(one["high"] for one in attacks)
+    frozen = ("regression (hrlaif, start)", "regression (hrlaif, round 1)", "regression (hrlaif)")
+    judged = [calls(found, stage) for stage in (*stages, *frozen)]
+    assert sum(one["low"] for one in judged) <= asked["scripted"] <= sum(one["high"] for one in judged)
+    assert all(one["high"] > 0 for one in judged)
 
 
 def test_each_member_of_a_panel_is_asked_in_both_orders_and_counted_at_its_own_endpoint(tiny: Config) -> None:

@@ -19,7 +19,7 @@ from hrlaif.models.base import BUNDLED_NAME, RewardScorer, Sampler
 from hrlaif.models.http_sampler import HttpSampler
 from hrlaif.models.ledger import Ledger
 from hrlaif.plan import plan
-from hrlaif.run import HTTP_BLOCK, Contestant, OpenModel, Run
+from hrlaif.run import HTTP_BLOCK, OpenModel, Run
 from hrlaif.types import Prompt, RedTeamCase, Response, Split, Verification
 
 # The stages that ask somebody, or that make what the next of them reads. Calibration has pairs of its own.
@@ -89,13 +89,9 @@ class _Rehearsal(Run):
     def training_sampler(self) -> tuple[Sampler, int]:
         return HttpSampler(self._model(self._parts.policy, False)), HTTP_BLOCK
 
-    def contestant(self, name: Contestant) -> Sampler:
-        local = replace(self._parts.policy, is_paid=False)
-        return HttpSampler(self._model(local, False), purpose=f"answers/{name}")
-
     def trained(self, policy: Path | None) -> Sampler:
         local = replace(self._parts.policy, is_paid=False)
-        return HttpSampler(self._model(local, False), purpose=f"trained/{policy.parent.name if policy else ''}")
+        return HttpSampler(self._model(local, False), purpose=f"answers/{policy.parent.name if policy else 'start'}")
 
     def scorer(self, arm: Arm) -> RewardScorer:
         return _NoScorer()
