@@ -103,8 +103,8 @@ def _turns(
         for number in range(last + 1) if in_rounds else (last,):
             for stage in neighbours:
                 if number >= (stage.first_round or 0):
-                    arms = _arms(stage, every) if number == last else ("hrlaif",)
-                    yield from ((stage, arm, number) for arm in arms)
+                    arms = _arms(stage, every)
+                    yield from ((stage, arm, number) for arm in arms if number == last or arm == "hrlaif")
 
 
 def _arms(stage: Stage, every: Sequence[Contestant]) -> Sequence[Contestant | None]:
@@ -145,8 +145,9 @@ def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> 
         if artifacts.is_current(step.path, step.fingerprint):
             tell(f"{step.title}: up to date")
             continue
-        if _brought_home(run.folder, step):
-            tell(f"{step.title}: up to date, moved to {step.path.parent.relative_to(run.folder)}")
+        if twin := _twin(run.folder, step):
+            artifacts.copy(twin, step.path)
+            tell(f"{step.title}: up to date, as in {twin.parent.relative_to(run.folder)}")
             continue
         start = time.monotonic()
         named = {"stage": step.stage.name, "arm": step.arm} | ({} if step.is_last_round else {"round": step.round})
@@ -160,16 +161,13 @@ def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> 
         tell(f"{step.title}: {counted}{seconds:.0f} s")
 
 
-def _brought_home(folder: Path, step: Step) -> bool:
-    """Move a round's artifact to where it belongs since the number of rounds changed; False where it is not there."""
+def _twin(folder: Path, step: Step) -> Path | None:
+    """The same artifact in the folder of another round: the number of rounds changed, or a round taught nothing new."""
     if step.stage.first_round is None or step.arm is None:
-        return False
-    homes = (folder / step.arm, *(folder / step.arm).glob("round_*"))
-    for place in (home / step.path.name for home in homes):
-        if place != step.path and artifacts.is_current(place, step.fingerprint):
-            artifacts.move(place, step.path)
-            return True
-    return False
+        return None
+    homes = (folder / step.arm, *sorted((folder / step.arm).glob("round_*")))
+    places = (home / step.path.name for home in homes)
+    return next((place for place in places if artifacts.is_current(place, step.fingerprint)), None)
 
 
 def finished(config: Config, steps: Iterable[Step]) -> list[Step]:

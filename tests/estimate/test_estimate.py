@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def untrained(step: Any) -> Any:
     for path in inputs:
         if path.name == "policy" and not path.exists():
             path.mkdir(parents=True)
-            write_manifest(path, fingerprint="untrained")
+            write_manifest(path, fingerprint=f"untrained, {path.parent.name}")
     return dataclasses.replace(step, inputs=inputs)
 
 
@@ -204,26 +205,33 @@ def test_what_is_exact_is_what_the_run_pays_and_the_rest_lies_within_the_bounds(
         assert calls(found, stage)["low"] <= asked <= calls(found, stage)["high"], stage
 
 
-def test_rounds_and_the_attacker_are_counted_at_their_own_stages_and_endpoint(tiny: Config) -> None:
-    attacker = tiny.responses.endpoint.model_copy(update={"model": "the-attacker"})
-    update = {"rounds": 2, "adaptive": ("refine", "escalate"), "attacker": attacker, "attacker_turns": 2}
-    config = tiny.model_copy(update={"red_team": tiny.red_team.model_copy(update=update)})
-    found = estimate(config, assumed=Assumptions())
-    make(config, *ASKING)
-    with Run(config) as run:
-        asked = dict(run.ledger._db.execute("SELECT model, count(*) FROM calls WHERE purpose = 'red_team' GROUP BY 1"))
+def test_rounds_and_the_attacker_are_counted_at_their_own_stages_and_endpoint(tmp_path: Path) -> None:
+    asked: Counter[str] = Counter()
+
+    def counted(body: dict[str, Any]) -> str | dict[str, Any]:
+        asked[body["model"] if "makers of an assistant" in body["messages"][-1]["content"] else ""] += 1
+        return answer(body)
+
+    with ScriptedServer(counted) as server:
+        config = write(tmp_path, server)
+        attacker = config.responses.endpoint.model_copy(update={"model": "the-attacker"})
+        update = {"rounds": 2, "adaptive": ("refine", "escalate"), "attacker": attacker, "attacker_turns": 2}
+        config = config.model_copy(update={"red_team": config.red_team.model_copy(update=update)})
+        found = estimate(config, assumed=Assumptions())
+        assert not asked
+        make(config, "prompts", "red_team", "regression")
     stages = ("red_team (hrlaif, round 1)", "red_team (hrlaif)")
     attacks = [calls(found, stage, "attacker") for stage in stages]
     prompts = read_records(Path(config.run_dir) / "prompts.jsonl", Prompt)
     seeds = sum(prompt.task is Task.RED_TEAM and prompt.split is Split.TRAIN for prompt in prompts)
     # An attacker that refuses at once is asked once for each seed; one that never succeeds, at every turn.
-    assert attacks[0]["low"] == seeds
-    assert attacks[0]["high"] == seeds * 2
+    assert (attacks[0]["low"], attacks[0]["high"]) == (seeds, 2 * seeds)
     assert sum(one["low"] for one in attacks) <= asked["the-attacker"] <= sum(one["high"] for one in attacks)
     frozen = ("regression (hrlaif, start)", "regression (hrlaif, round 1)", "regression (hrlaif)")
     judged = [calls(found, stage) for stage in (*stages, *frozen)]
-    assert sum(one["low"] for one in judged) <= asked["scripted"] <= sum(one["high"] for one in judged)
     assert all(one["high"] > 0 for one in judged)
+    by_judge = paid(config)["red_team"] - asked["the-attacker"]
+    assert sum(one["low"] for one in judged) <= by_judge <= sum(one["high"] for one in judged)
 
 
 def test_each_member_of_a_panel_is_asked_in_both_orders_and_counted_at_its_own_endpoint(tiny: Config) -> None:
