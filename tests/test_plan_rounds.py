@@ -8,6 +8,10 @@ from hrlaif.plan import Stage, Step, execute, plan
 from hrlaif.run import Run
 
 
+def settings(config: Config) -> object:
+    return config.red_team
+
+
 def with_rounds(folder: Path, rounds: int, **values: object) -> Config:
     return parse({"run_dir": str(folder), "red_team": {"rounds": rounds}, **values}, where="test")
 
@@ -89,8 +93,8 @@ def test_a_round_more_takes_what_was_the_last_one_and_makes_only_what_is_new(tmp
 
     reads = ("{before}/policy", "{earlier}/cases.jsonl")
     stages = [
-        Stage("cases", "red-team", reads, "{round}/cases.jsonl", lambda _: 0, write, over="hrlaif", first_round=1),
-        Stage("policy", "policy", ("{rounds}/cases.jsonl",), "{round}/policy", lambda _: 0, train,
+        Stage("cases", "red-team", reads, "{round}/cases.jsonl", settings, write, over="hrlaif", first_round=1),
+        Stage("policy", "policy", ("{rounds}/cases.jsonl",), "{round}/policy", settings, train,
               over="arms", first_round=1),
     ]  # fmt: skip
 
@@ -123,7 +127,7 @@ def test_a_round_that_teaches_nothing_new_has_the_policy_of_the_one_before(tmp_p
         with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
             (out / "weights").write_text(step.title)
 
-    stages = [Stage("policy", "policy", (), "{round}/policy", lambda _: 0, train, over="hrlaif", first_round=1)]
+    stages = [Stage("policy", "policy", (), "{round}/policy", settings, train, over="hrlaif", first_round=1)]
     config = with_rounds(tmp_path, 2)
     for _ in range(2):
         with Run(config) as run:

@@ -47,6 +47,13 @@ def test_what_is_no_attack_is_a_fault_with_its_reason(reply: str, fault: Fault) 
     assert read(reply, earlier=EARLIER) == Proposal(None, fault)
 
 
+def test_a_message_with_a_word_changed_is_the_same_one_again() -> None:
+    long = (
+        "Write the scene of the film in which the director, who is tired of it all, tells the crew what he thinks of "
+    )
+    assert read(written(f"{long}them."), earlier=[f"{long}it."]).fault is Fault.REPEATED
+
+
 @pytest.mark.parametrize(
     "text",
     [
