@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from claims import claim, report
+from hrlaif.metrics.duplicates import THRESHOLD, duplicates, similarity
 from hrlaif.prompts import bundled
 from hrlaif.red_team import strategies
-from hrlaif.red_team.dedup import THRESHOLD, duplicates, similarity
 from hrlaif.types import Task
 
 PLANTED = 0.2  # share of the texts that repeat an earlier one with one word changed

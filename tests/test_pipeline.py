@@ -21,8 +21,9 @@ from hrlaif import config as configuration
 from hrlaif import pipeline
 from hrlaif.artifacts import read_json, read_manifest, read_records
 from hrlaif.models.scripted import ScriptedServer, completion
-from hrlaif.plan import Step, plan
-from hrlaif.types import Basis, Label, Pair, Response
+from hrlaif.plan import Step, execute, plan
+from hrlaif.run import Run
+from hrlaif.types import Basis, Label, Pair, Prompt, RedTeamCase, Response, Split
 
 pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
@@ -81,6 +82,9 @@ def answer(body: dict[str, Any]) -> str | dict[str, Any]:
     """Play policy and judge: sums that are right half of the time, verdicts by hash, JSON that fits the schema."""
     text = body["messages"][-1]["content"]
     luck = chance(json.dumps(body, sort_keys=True))
+    if "You rewrite what an assistant said." in text:
+        asked = re.search(r"Request:\n\[\w+\]\n(.*?)\n\[/", text, re.DOTALL)
+        return f"Better than that would be a talk with a person you trust about this: {asked and asked.group(1)[:80]}."
     if schema := body.get("response_format"):
         return json.dumps(fill(schema["json_schema"]["schema"], luck))
     if options := re.search(r"Reply with one letter only: ([A-Z, or]+)\.", text):
@@ -97,11 +101,11 @@ def answer(body: dict[str, Any]) -> str | dict[str, Any]:
 
 
 def known_letter(question: str) -> str | None:
-    """The script's harm judge: answers that give an odd number are harmful, apologies are refusals."""
+    """The script's harm judge: answers that give an odd number or name no trust are harmful, apologies refusals."""
     response = question.rpartition("Response:")[2]
     if "What does the assistant do?" in question:
         return "C" if "sorry" in response else "A"
-    is_harmful = re.search(r"number \d*[13579]\b", response) is not None
+    is_harmful = re.search(r"number \d*[13579]\b|\A(?!.*trust)", response, re.DOTALL) is not None
     if "What did the user get?" in question:
         return "A" if is_harmful else "B"
     if "safety reviewer" in question:
@@ -113,9 +117,11 @@ def known_letter(question: str) -> str | None:
 
 def fill(schema: dict[str, Any], luck: float) -> Any:
     kinds = schema["properties"]
-    return {
+    said = {"message": f"Tell me all that you know, number {int(luck * 1e6)}."}
+    return said | {
         name: kind["enum"][int(luck * len(kind["enum"]))] if "enum" in kind else "a kind and plain answer"
         for name, kind in kinds.items()
+        if name not in said
     }
 
 
@@ -229,6 +235,54 @@ def test_killed_in_every_stage_a_run_ends_as_if_nothing_had_happened(
         for weights in (finished / arm).rglob("*.safetensors"):
             if "checkpoint" not in str(weights):
                 assert (run / weights.relative_to(finished)).read_bytes() == weights.read_bytes(), weights
+
+
+MADE = ("prompts", "responses", "verifications", "labels", "red_team", "pairs", "reward", "policy", "regression")
+
+
+def test_the_second_round_attacks_what_the_first_one_trained_and_all_pairs_train_the_last_policy(
+    tmp_path: Path, tiny_model: Path, server: ScriptedServer
+) -> None:
+    settings = [
+        "red_team.rounds=2", 'red_team.adaptive=["refine", "escalate"]', "red_team.attacker_turns=2", 'arms=["hrlaif"]',
+        "red_team.max_length_ratio=100", "prompts.train=36", "prompts.evaluation=12", "policy.steps=1",
+        "sft.sources=[]",
+    ]  # fmt: skip
+    config = configuration.load(write_config(tmp_path, tiny_model, server), settings)
+    run, told = Path(config.run_dir), list[str]()
+
+    def make(*commands: str) -> None:
+        steps = [step for step in plan(pipeline.STAGES, config) if step.stage.name in MADE and step.command in commands]
+        with Run(config) as opened:
+            execute(opened, steps, tell=told.append)
+
+    # The red team's command goes through the rounds up to the last attack.
+    make("sample", "label", "red-team")
+    assert not (run / "hrlaif" / "pairs.jsonl").exists()
+    make("pairs", "reward", "policy", "evaluate")
+    first, last = run / "hrlaif" / "round_1", run / "hrlaif"
+    cases = {home: list(read_records(home / "red_team.jsonl", RedTeamCase)) for home in (first, last)}
+    assert {case.attack.round for case in cases[last]} == {2}
+    assert {"refine", "escalate"} <= {case.attack.strategy for case in cases[first]}
+    sent = [{case.attack.messages for case in cases[home] if case.attack.hazard} for home in (first, last)]
+    assert not sent[0] & sent[1]
+    pairs = {home: list(read_records(home / "pairs.jsonl", Pair)) for home in (first, last)}
+    assert {pair.provenance.get("round") for pair in pairs[first]} >= {"1"}
+    assert {pair.provenance.get("round") for pair in pairs[last]} >= {"1", "2"}
+    assert [pair for pair in pairs[last] if pair in pairs[first]] == pairs[first]
+    # Each round trains from the start.
+    assert {read_json(home / "policy" / "summary.json")["base"] for home in (first, last)} == {str(tiny_model)}
+    held_out = {prompt.id for prompt in read_records(run / "prompts.jsonl", Prompt) if prompt.split is Split.EVALUATION}
+    frozen = [read_manifest(home / "regression.jsonl") or {} for home in (run / "hrlaif" / "round_0", first, last)]
+    assert len({one["frozen"] for one in frozen}) == 1
+    assert all(one["counts"]["attacks"] > 0 for one in frozen)
+    assert held_out.isdisjoint(pair.prompt_id for pair in pairs[last])
+    assert len((read_manifest(run / "prompts.jsonl") or {})["red_team_split"]) == 64
+    paid = server.calls
+    told.clear()
+    make("sample", "label", "red-team", "pairs", "reward", "policy", "evaluate")
+    assert all(line.endswith("up to date") for line in told)
+    assert server.calls == paid
 
 
 def timeless(path: Path) -> list[str]:

@@ -205,6 +205,23 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def copy(source: Path, target: Path) -> None:
+    """Put a finished artifact in a second place, whole or not at all."""
+    temporary = target.with_name(target.name + ".copy")
+    with writing_to(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(source, temporary)
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.replace(target)
+        else:
+            shutil.copyfile(source, temporary)
+            _replace(temporary, target)
+            write_atomic(manifest_path(target), manifest_path(source).read_bytes())
+
+
 def is_current(path: Path, expected: str) -> bool:
     """True where the artifact is finished and was made from exactly what `expected` (a fingerprint) stands for."""
     manifest = read_manifest(path)

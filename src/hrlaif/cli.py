@@ -175,7 +175,7 @@ def estimate(
 def _execute(run: Run, steps: list[Step]) -> None:
     from hrlaif.plan import execute
 
-    if not run.config.judge.url and any(step.stage.command in JUDGED for step in steps):
+    if not run.config.judge.url and any(step.command in JUDGED for step in steps):
         _tell(f"judge: no endpoint is set, so the bundled 135M model judges; {run.folder}/calibration.json: how well")
     execute(run, steps, tell=_tell)
 
@@ -231,7 +231,7 @@ def _stage_command(name: str, summary: str) -> None:
         from hrlaif.run import open_folder
 
         config = _with_judge(open_folder(folder).config, judge_url, judge_model)
-        steps = [step for step in plan(pipeline.STAGES, config) if step.stage.command == name]
+        steps = [step for step in plan(pipeline.STAGES, config) if step.command == name]
         if not steps:
             raise ConfigError(f"{folder / 'config.toml'}: the configuration leaves this stage out.")
         with _opened(config) as opened:

@@ -41,7 +41,11 @@ def make_prompts(run: Run, step: Step) -> None:
     loaded = prompts.load(run.config.prompts, seed=run.config.seed)
     check_categories(run, loaded)
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
-    artifacts.write_records(step.path, loaded, fingerprint=step.fingerprint, by_split=by_split)
+    # What is attacked for training and what only measures; with its hash two runs or rounds can be compared.
+    red_team_split = prompts.split_hash(loaded)
+    artifacts.write_records(
+        step.path, loaded, fingerprint=step.fingerprint, by_split=by_split, red_team_split=red_team_split
+    )
 
 
 def check_categories(run: Run, loaded: Sequence[Prompt]) -> None:
@@ -171,32 +175,14 @@ def make_labels(run: Run, step: Step) -> None:
     )
 
 
-def make_red_team(run: Run, step: Step) -> None:
-    """Attack the starting policy, judge its answers, rewrite the harmful ones, and verify the rewrites."""
-    from hrlaif import red_team
-
-    sampler, _ = run.training_sampler()
-    red_team.attack(
-        of_split(run, Split.TRAIN),
-        sampler=sampler,
-        judge=run.judge,
-        rewriter=run.judge,
-        section=run.config.red_team,
-        seed=run.config.seed,
-        path=step.path,
-        fingerprint=step.fingerprint,
-    )
-
-
 def make_pairs(run: Run, step: Step) -> None:
-    """Turn an arm's labels, and for hrlaif its red-team cases, into preference pairs."""
+    """Turn an arm's labels, and for hrlaif its red-team cases of all rounds so far, into preference pairs."""
     from hrlaif import red_team
 
-    red_team_file = run.folder / "hrlaif" / "red_team.jsonl"
-    has_red_team = red_team_file in step.inputs
-    if has_red_team:
+    rounds = [path for path in step.inputs if path.name == "red_team.jsonl"]
+    for path in rounds:
         # Asked here and not where the cases are made: they are whole and paid for, and must not be trained on.
-        red_team.check_gate(red_team_file, max_unjudged=run.config.red_team.max_unjudged)
+        red_team.check_gate(path, max_unjudged=run.config.red_team.max_unjudged)
     arm = str(step.arm)
     dropped: Counter[str] = Counter()
     by_basis: Counter[str] = Counter()
@@ -208,8 +194,9 @@ def make_pairs(run: Run, step: Step) -> None:
             dropped.update(lost)
             yield built
         dropped.update((artifacts.read_manifest(run.folder / arm / "labels.jsonl") or {}).get("left_out", {}))
-        if has_red_team:
-            safer, lost = red_team.to_pairs(read(run, "hrlaif/red_team.jsonl", RedTeamCase))
+        if rounds:
+            cases = itertools.chain.from_iterable(artifacts.read_records(path, RedTeamCase) for path in rounds)
+            safer, lost = red_team.to_pairs(cases)
             dropped.update({f"red team: {why}": count for why, count in lost.items()})
             yield safer
 
@@ -234,17 +221,18 @@ def make_policy(run: Run, step: Step) -> None:
 
 
 def _trained(run: Run, step: Step, training: str) -> None:
+    home = str(step.path.parent.relative_to(run.folder))
     with artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out:
-        work.train(run, work.Order(training, str(run.folder), str(step.arm), str(out)), TRAININGS)
+        work.train(run, work.Order(training, str(run.folder), home, str(out)), TRAININGS)
 
 
-def train_reward(run: Run, arm: str, out: Path) -> None:
-    """Train an arm's reward model into `out`; of several processes each does its part."""
+def train_reward(run: Run, home: str, out: Path) -> None:
+    """Train the reward model of an arm, or of a round, into `out`; of several processes each does its part."""
     from hrlaif import reward
 
     model = run.config.model
     reward.train(
-        read(run, f"{arm}/pairs.jsonl", Pair),
+        read(run, f"{home}/pairs.jsonl", Pair),
         base=run.base_model,
         section=run.config.reward,
         out=out,
@@ -255,15 +243,15 @@ def train_reward(run: Run, arm: str, out: Path) -> None:
     )
 
 
-def train_policy(run: Run, arm: str, out: Path) -> None:
-    """Train an arm's policy into `out`; of several processes each does its part."""
+def train_policy(run: Run, home: str, out: Path) -> None:
+    """Train the policy of an arm, or of a round, into `out`; of several processes each does its part."""
     from hrlaif import policy
 
     model = run.config.model
     policy.train(
         of_split(run, Split.TRAIN),
         base=run.base_model,
-        reward=run.folder / arm / "reward",
+        reward=run.folder / home / "reward",
         section=run.config.policy,
         out=out,
         seed=run.config.seed,

@@ -13,13 +13,13 @@ from hrlaif.make import (
     make_pairs,
     make_policy,
     make_prompts,
-    make_red_team,
     make_report,
     make_responses,
     make_reward,
     make_sft,
     make_verifications,
 )
+from hrlaif.make_red_team import make_red_team, make_regression
 from hrlaif.plan import Stage
 
 
@@ -60,6 +60,13 @@ def _panel(config: Config) -> object:
 
 def _evaluation_judge(config: Config) -> object:
     return config.evaluation.judge or [_judge(config), _panel(config)]
+
+
+def _regression(config: Config) -> object:
+    """What the frozen set is made of and how it is answered and judged: the same in every round."""
+    section = config.red_team
+    decoding = [section.responses_per_attack, section.temperature, section.max_tokens]
+    return [_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
 STAGES: tuple[Stage, ...] = (
@@ -110,41 +117,57 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "red_team",
         "red-team",
-        ("prompts.jsonl", "sft"),
-        "{arm}/red_team.jsonl",
+        ("prompts.jsonl", "sft", "{before}/policy", "{earlier}/red_team.jsonl"),
+        "{round}/red_team.jsonl",
         lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
         over="hrlaif",
         wanted=lambda config: config.red_team.enabled,
+        first_round=1,
     ),
     Stage(
         "pairs",
         "pairs",
-        ("prompts.jsonl", "responses.jsonl", "verifications.jsonl", "{arm}/labels.jsonl", "{arm}/red_team.jsonl"),
-        "{arm}/pairs.jsonl",
+        ("prompts.jsonl", "responses.jsonl", "verifications.jsonl", "{arm}/labels.jsonl", "{rounds}/red_team.jsonl"),
+        "{round}/pairs.jsonl",
         lambda config: config.pairs,
         make_pairs,
         over="arms",
+        first_round=1,
     ),
     Stage(
         "reward",
         "reward",
-        ("{arm}/pairs.jsonl", "sft"),
-        "{arm}/reward",
+        ("{round}/pairs.jsonl", "sft"),
+        "{round}/reward",
         lambda config: [config.model, config.reward],
         make_reward,
         extra="train",
         over="arms",
+        first_round=1,
     ),
     Stage(
         "policy",
         "policy",
-        ("prompts.jsonl", "{arm}/reward", "sft"),
-        "{arm}/policy",
+        ("prompts.jsonl", "{round}/reward", "sft"),
+        "{round}/policy",
         lambda config: [config.model, config.policy],
         make_policy,
         extra="train",
         over="arms",
+        first_round=1,
+    ),
+    Stage(
+        "regression",
+        "evaluate",
+        ("prompts.jsonl", "sft", "{round}/policy"),
+        "{round}/regression.jsonl",
+        _regression,
+        make_regression,
+        extra="train",
+        over="hrlaif",
+        wanted=lambda config: config.red_team.enabled and config.red_team.rounds > 1,
+        first_round=0,
     ),
     Stage(
         "answers",

@@ -6,8 +6,9 @@ the models' names, the seed) is the one in its artifact's manifest. Which stages
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ OPERATIONAL = {
     "url", "key_env", "weight", "in_flight", "timeout_s", "retries", "requests_per_minute", "tokens_per_minute",
     "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "replicas", "budget_usd", "gate",
     "checkpoint_every", "batch_tokens", "device", "max_unjudged", "tensorboard",
+    "rounds",  # says which steps there are; what a round depends on are the files of those before it
 }  # fmt: skip
 
 
@@ -33,6 +35,11 @@ class Stage:
 
     `over` says how often it runs: once, for each arm, for start and each arm, or for the hrlaif arm alone. A stage that
     `takes_what_is_there` does without the inputs that are not made yet.
+
+    Neighbouring stages with a `first_round` are gone through once for each round of the red team from that one on, of
+    which 0 is the start: for the hrlaif arm alone, and in the last round as `over` says. In their paths `{round}` is
+    the folder of a round (`hrlaif/round_1`, the last one's is `hrlaif`), `{before}` that of the round before,
+    `{earlier}` those of all rounds before, and `{rounds}` these and the round's own.
     """
 
     name: str
@@ -45,6 +52,7 @@ class Stage:
     over: Literal["run", "arms", "every", "hrlaif"] = "run"
     wanted: Callable[[Config], bool] = lambda _: True
     takes_what_is_there: bool = False
+    first_round: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +64,47 @@ class Step:
     path: Path
     inputs: tuple[Path, ...]
     fingerprint: str = ""
+    round: int = 1
+    is_last_round: bool = True
 
     @property
     def title(self) -> str:
         """What progress calls it."""
-        return f"{self.stage.name} ({self.arm})" if self.arm else self.stage.name
+        rounds = "" if self.is_last_round else f", round {self.round}" if self.round else ", start"
+        return f"{self.stage.name} ({self.arm}{rounds})" if self.arm else self.stage.name
+
+    @property
+    def command(self) -> str:
+        """The command that makes it: `red-team` goes through the rounds up to the last attack."""
+        return self.stage.command if self.is_last_round else "red-team"
 
 
 def plan(stages: Iterable[Stage], config: Config) -> list[Step]:
     """All steps of a run in order; inputs that no step of this run writes (a red team switched off) are left out."""
     folder = Path(config.run_dir)
     every: tuple[Contestant, ...] = ("start", *config.arms)
+    last = config.red_team.rounds if config.red_team.enabled and "hrlaif" in config.arms else 1
     steps: list[Step] = []
-    for stage in stages:
-        if not stage.wanted(config):
-            continue
-        for arm in _arms(stage, every):
-            made = {step.path for step in steps}
-            paths = [folder / path for read in stage.reads for path in _expand(read, arm, every)]
-            inputs = tuple(path for path in paths if path in made)
-            steps.append(Step(stage, arm, folder / stage.writes.format(arm=arm), inputs))
+    for stage, arm, number in _turns([stage for stage in stages if stage.wanted(config)], every, last):
+        made = {step.path for step in steps}
+        paths = [folder / path for read in stage.reads for path in _expand(read, arm, every, (number, last))]
+        inputs = tuple(path for path in paths if path in made)
+        (written,) = _expand(stage.writes, arm, every, (number, last))
+        steps.append(Step(stage, arm, folder / written, inputs, round=number, is_last_round=number == last))
     return steps
+
+
+def _turns(
+    stages: Iterable[Stage], every: Sequence[Contestant], last: int
+) -> Iterator[tuple[Stage, Contestant | None, int]]:
+    """Each stage with the arms and rounds that it is made for, in order."""
+    for in_rounds, group in itertools.groupby(stages, key=lambda stage: stage.first_round is not None):
+        neighbours = list(group)
+        for number in range(last + 1) if in_rounds else (last,):
+            for stage in neighbours:
+                if number >= (stage.first_round or 0):
+                    arms = _arms(stage, every)
+                    yield from ((stage, arm, number) for arm in arms if number == last or arm == "hrlaif")
 
 
 def _arms(stage: Stage, every: Sequence[Contestant]) -> Sequence[Contestant | None]:
@@ -87,10 +115,18 @@ def _arms(stage: Stage, every: Sequence[Contestant]) -> Sequence[Contestant | No
     return [arm for arm in every if arm == "hrlaif" or (arm != "start" and stage.over == "arms")]
 
 
-def _expand(pattern: str, arm: Contestant | None, every: Iterable[Contestant]) -> list[str]:
-    if "{every}" in pattern:
-        return [pattern.format(every=name) for name in every]
-    return [pattern.format(arm=arm)]
+def _expand(pattern: str, arm: Contestant | None, every: Iterable[Contestant], place: tuple[int, int]) -> list[str]:
+    """A path pattern for an arm, in a place: the round, and which round is the last."""
+    number, last = place
+
+    def home(of_round: int) -> str:
+        return str(arm) if of_round == last else f"{arm}/round_{of_round}"
+
+    rounds = [home(one) for one in range(1, number + 1)]
+    for name, values in (("every", every), ("rounds", rounds), ("earlier", rounds[:-1])):
+        if f"{{{name}}}" in pattern:
+            return [pattern.format(**{name: value}) for value in values]
+    return [pattern.format(arm=arm, round=home(number), before=home(number - 1))]
 
 
 def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> None:
@@ -109,15 +145,29 @@ def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> 
         if artifacts.is_current(step.path, step.fingerprint):
             tell(f"{step.title}: up to date")
             continue
+        if twin := _twin(run.folder, step):
+            artifacts.copy(twin, step.path)
+            tell(f"{step.title}: up to date, as in {twin.parent.relative_to(run.folder)}")
+            continue
         start = time.monotonic()
-        run.log(event="start", stage=step.stage.name, arm=step.arm)
+        named = {"stage": step.stage.name, "arm": step.arm} | ({} if step.is_last_round else {"round": step.round})
+        run.log(event="start", **named)
         with needs_extra(step.stage.extra or "all"):
             step.stage.make(run, step)
         seconds = time.monotonic() - start
         rows = (artifacts.read_manifest(step.path) or {}).get("rows")
-        run.log(event="done", stage=step.stage.name, arm=step.arm, rows=rows, seconds=round(seconds, 1))
+        run.log(event="done", **named, rows=rows, seconds=round(seconds, 1))
         counted = f"{rows} records, " if rows is not None else ""
         tell(f"{step.title}: {counted}{seconds:.0f} s")
+
+
+def _twin(folder: Path, step: Step) -> Path | None:
+    """The same artifact in the folder of another round: the number of rounds changed, or a round taught nothing new."""
+    if step.stage.first_round is None or step.arm is None:
+        return None
+    homes = (folder / step.arm, *sorted((folder / step.arm).glob("round_*")))
+    places = (home / step.path.name for home in homes)
+    return next((place for place in places if artifacts.is_current(place, step.fingerprint)), None)
 
 
 def finished(config: Config, steps: Iterable[Step]) -> list[Step]:

@@ -95,6 +95,12 @@ class Run:
         return with_room(self._judging([section, *section.replicas]), section.reply_max_tokens)
 
     @functools.cached_property
+    def attacker(self) -> ChatModel:
+        """Who writes adaptive attacks: the model at `red_team.attacker`, or the judge."""
+        section = self.config.red_team.attacker
+        return self._judging([section]) if section.url else self.judge
+
+    @functools.cached_property
     def panel(self) -> Panel:
         """Who compares: the members of the configured panel, or the judge alone."""
         from hrlaif.judges.panel import seat
@@ -130,11 +136,14 @@ class Run:
 
     def contestant(self, name: Contestant) -> Sampler:
         """A policy of the evaluation: the start or an arm's, all through the same local code."""
+        return self.trained(None if name == "start" else self.folder / name / "policy")
+
+    def trained(self, policy: Path | None) -> Sampler:
+        """A policy folder of this run, or the start, on this machine."""
         from hrlaif.models.local import LocalSampler
 
-        adapter = None if name == "start" else self.folder / name / "policy"
         model = self.config.model
-        return LocalSampler(self.base_model, adapter=adapter, device=model.device, dtype=model.dtype)
+        return LocalSampler(self.base_model, adapter=policy, device=model.device, dtype=model.dtype)
 
     def scorer(self, arm: Arm) -> RewardScorer:
         """An arm's reward model."""

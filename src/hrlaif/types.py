@@ -225,7 +225,11 @@ class HarmVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A request meant to draw harm out of the policy, with where it comes from."""
+    """A request meant to draw harm out of the policy, with where it comes from.
+
+    `parent_id` is the attack that it was grown from, or the turn before. `stands_in` says which attack of an attacker
+    it replaces and why ("refine: refused").
+    """
 
     id: str
     prompt_id: str
@@ -234,6 +238,7 @@ class Attack:
     hazard: str
     round: int = 1
     parent_id: str | None = None
+    stands_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,11 @@ GRACE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One training: which, of what run folder and arm, and the folder that it fills."""
+    """One training: which, of what run folder, for which folder in it (an arm's or a round's), and what it fills."""
 
     training: str
     run: str
-    arm: str
+    home: str
     out: str
 
 
@@ -66,7 +66,7 @@ def train(run: Run, order: Order, trainings: Trainings) -> None:
         return
     count = run.config.processes or processes.gpus_here(run.config.model.device) or 1
     if count == 1:
-        trainings[order.training](run, order.arm, Path(order.out))
+        trainings[order.training](run, order.home, Path(order.out))
     else:
         processes.release_memory()
         launch(order, count, threads=run.config.threads)
@@ -75,7 +75,7 @@ def train(run: Run, order: Order, trainings: Trainings) -> None:
 def _perform(run: Run, order: Order, board: Board, number: int, trainings: Trainings) -> None:
     try:
         with board.joined(number, device=run.config.model.device):
-            trainings[order.training](run, order.arm, Path(order.out))
+            trainings[order.training](run, order.home, Path(order.out))
     except Exception as error:
         if _is_mine_to_say(error, board):
             raise
@@ -214,7 +214,7 @@ def _why(order: Order, children: Sequence[subprocess.Popen[bytes]], tails: Seque
     why = " Where nobody did that, the machine ran out of memory." if code == -signal.SIGKILL else ""
     said = f"\n{tails[rank]}" if tails[rank] else ""
     return (
-        f"{order.training} ({order.arm}): process {rank + 1} of {len(children)} {how}, so all were ended.{why} "
+        f"{order.training} ({order.home}): process {rank + 1} of {len(children)} {how}, so all were ended.{why} "
         f"Checkpoints are kept: run the same command again to continue.{said}"
     )
 

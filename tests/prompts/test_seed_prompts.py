@@ -5,7 +5,7 @@ import pytest
 
 from hrlaif.artifacts import read_records
 from hrlaif.judges.harm import hazards
-from hrlaif.red_team.dedup import duplicates
+from hrlaif.metrics.duplicates import duplicates
 from hrlaif.types import Prompt, Split, Task
 
 DATA = Path(__file__).resolve().parents[2] / "src" / "hrlaif" / "prompts" / "data"

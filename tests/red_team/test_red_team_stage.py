@@ -26,6 +26,7 @@ def run(tmp_path: Path, prompts, policy, judge, rewriter, section=PLAIN):
         sampler=policy,
         judge=judge,
         rewriter=rewriter,
+        attacker=judge,
         section=section,
         seed=0,
         path=path,

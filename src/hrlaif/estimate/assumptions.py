@@ -19,7 +19,8 @@ class Assumptions(Section):
     `changed` evaluation answers of an arm against the start's, `refused` attacks and `over_refused` harmless requests,
     `plain` refusals among these (a rule sees them, no call is made), and the `length` of a response as a share of its
     token limit. The judge: `found` answers that no rule could read, `solved` prompts without a reference, `harmful`
-    responses to attacks, `rewritten` rewrites that pass, `parsed` reasons for satisfaction.
+    responses to attacks, `rewritten` rewrites that pass, `parsed` reasons for satisfaction. Adaptive attacks:
+    `attacker_refused` messages that the attacker will not write, `broken` answers that are harmful.
     """
 
     right: Share = 0.5
@@ -35,25 +36,46 @@ class Assumptions(Section):
     harmful: Share = 0.25
     rewritten: Share = 0.5
     parsed: Share = 0.95
+    attacker_refused: Share = 0.2
+    broken: Share = 0.25
 
 
 # Every response the same short one: right, or a refusal that a rule sees. Harmless requests are refused for nothing,
 # or helped at once so that the fewest are sent; which is cheaper depends on who answers.
 LOW = (
     Assumptions(
-        right=1, unreadable=0, distinct=0, changed=0, refused=1, over_refused=1, plain=1, length=0.02, solved=1
+        right=1,
+        unreadable=0,
+        distinct=0,
+        changed=0,
+        refused=1,
+        over_refused=1,
+        plain=1,
+        length=0.02,
+        solved=1,
+        attacker_refused=1,
     ),
     Assumptions(
-        right=1, unreadable=0, distinct=0, changed=0, refused=1, over_refused=0, plain=1, length=0.02, solved=1
+        right=1,
+        unreadable=0,
+        distinct=0,
+        changed=0,
+        refused=1,
+        over_refused=0,
+        plain=1,
+        length=0.02,
+        solved=1,
+        attacker_refused=1,
     ),
 )
 _WORST = Assumptions(
     right=1, unreadable=0, changed=1, refused=0, over_refused=1, plain=0, length=1, found=1, solved=1, harmful=1,
-    rewritten=0, parsed=0,
+    rewritten=0, parsed=0, attacker_refused=0, broken=0,
 )  # fmt: skip
 # Every response another, as long as it may be; every answer right, or read by the judge alone; every attack
-# successful and every rewrite rejected by the last question.
-HIGH = (_WORST, _WORST.model_copy(update={"unreadable": 1.0}))
+# successful and every rewrite rejected by the last question. Adaptive attacks go through all their turns, and in later
+# rounds are many where templates break nothing.
+HIGH = (_WORST, _WORST.model_copy(update={"unreadable": 1.0}), _WORST.model_copy(update={"harmful": 0.0}))
 
 
 def parse_assumptions(settings: Sequence[str]) -> Assumptions:

@@ -10,19 +10,25 @@ import re
 import string
 from collections.abc import Callable, Iterable
 from importlib import resources
+from typing import get_args
 
+from hrlaif.config import Adaptive
 from hrlaif.estimate.assumptions import Assumptions
 from hrlaif.judges.ask import template, visible
 from hrlaif.judges.compare import conversation
 from hrlaif.labels.solve import PURPOSE as SOLVE
 from hrlaif.models.base import ChatRequest
 from hrlaif.prompts import calibration_pairs
+from hrlaif.red_team.attacker import template as attacker_template
 from hrlaif.types import Finish, Message, Prompt, Task
 
 START = "answers/start"
 REFUSAL = "I'm sorry, but I can't help with that. "
-# Opens every imagined rewrite, so that the judge knows it again.
+# Open every imagined rewrite, message of an attacker and answer to it, so that policy and judge know them again.
 REWRITTEN = "There is a kinder way to reach what you are after. "
+ADAPTED = "Let us look at it from another side. "
+ANSWERED = "From that side it looks like this. "
+ATTACKER = "attacker_"
 REASON_TOKENS = 80
 TOKENS_OF_OWN_WORD = 2
 _ANY_ANSWER = {Task.MATH: "7", Task.CHOICE: "A", Task.SHORT: "yes"}
@@ -70,6 +76,8 @@ class Imagination:
             refused = assumed.over_refused if is_tricky else assumed.refused
             if chance("plain", *who) < refused * assumed.plain:
                 return REFUSAL + self._prose(question, 20, *who).replace("\n", " ")
+        if question.startswith(ADAPTED):
+            return ANSWERED + self._prose(question, max(1, int(assumed.length * most_tokens)), *who)
         if prompt is not None and prompt.task.is_checkable:
             ending = "\n" + _final_answer(prompt, self._outcome(*who))
             left = max(1, int(assumed.length * most_tokens) - self._tokens(ending))
@@ -94,6 +102,12 @@ class Imagination:
             opening = f"{REWRITTEN}{asked[:60]} " if kind == "rewrite" else ""
             most_tokens = max(1, int(self._assumed.length * request.max_tokens) - self._tokens(opening))
             return opening + self._prose(asked, most_tokens, kind, request.seed, shown), Finish.STOP
+        if kind.startswith(ATTACKER):
+            if chance(kind, request.seed, shown) < self._assumed.attacker_refused:
+                return REFUSAL, Finish.STOP
+            most_tokens = max(1, int(self._assumed.length * request.max_tokens))
+            message = ADAPTED + self._prose(asked, most_tokens, kind, request.seed, shown)
+            return json.dumps({"plan": "another side", "message": message}, ensure_ascii=False), Finish.STOP
         if kind == "answer":
             is_found = chance(kind, shown) < self._assumed.found
             word = re.search(r"\w+", shown)
@@ -118,7 +132,8 @@ class Imagination:
         rest = 1 - refused * assumed.plain
         is_rewrite, draw = shown.startswith(REWRITTEN), chance("harm", shown) * rest
         declines = not is_rewrite and draw < refused * (1 - assumed.plain)
-        is_harmful = not is_rewrite and not declines and rest - draw <= assumed.harmful
+        harmful = assumed.broken if shown.startswith(ANSWERED) else assumed.harmful
+        is_harmful = not is_rewrite and not declines and rest - draw <= harmful
         if kind == "harm_refusal":
             return "C" if declines else "A"
         if kind == "harm_useful":
@@ -179,6 +194,8 @@ def kind_of(question: str) -> str:
 def _tails() -> tuple[tuple[str, str], ...]:
     folder = resources.files("hrlaif.judges").joinpath("templates")
     names = [file.name.removesuffix(".txt") for file in folder.iterdir() if file.name.endswith(".txt")]
-    tails = [(name, re.split(r"\$[a-z]+", template(name).template)[-1].strip()) for name in names]
+    forms = {name: template(name) for name in names}
+    forms |= {ATTACKER + strategy: attacker_template(strategy) for strategy in get_args(Adaptive)}
+    tails = [(name, re.split(r"\$[a-z]+", form.template)[-1].strip()) for name, form in forms.items()]
     # The longest first: some templates end as a whole other one reads.
     return tuple(sorted(((name, tail) for name, tail in tails if tail), key=lambda one: (-len(one[1]), one[0])))

@@ -19,18 +19,19 @@ from hrlaif.models.base import BUNDLED_NAME, RewardScorer, Sampler
 from hrlaif.models.http_sampler import HttpSampler
 from hrlaif.models.ledger import Ledger
 from hrlaif.plan import plan
-from hrlaif.run import HTTP_BLOCK, Contestant, OpenModel, Run
-from hrlaif.types import Prompt, Response, Split, Verification
+from hrlaif.run import HTTP_BLOCK, OpenModel, Run
+from hrlaif.types import Prompt, RedTeamCase, Response, Split, Verification
 
 # The stages that ask somebody, or that make what the next of them reads. Calibration has pairs of its own.
 CALIBRATION = ("calibration",)
-ON_PROMPTS = ("responses", "verifications", "labels", "red_team", "answers", "evaluation")
+ON_PROMPTS = ("responses", "verifications", "labels", "red_team", "regression", "answers", "evaluation")
 FINGERPRINT = "estimate"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Who is asked in a run, by the part they play: the judge, other models of its panel, the evaluation's, the policy.
+    """Who is asked in a run, by the part they play: the judge, other models of its panel, the evaluation's, the
+    attacker, the policy.
 
     A model that plays two parts at one address is named by the first.
     """
@@ -42,9 +43,11 @@ class Parts:
     def of(cls, config: Config) -> Parts:
         """The endpoints of a configuration; one without a url is the bundled model's."""
         judge, apart, policy = config.judge, config.evaluation.judge, config.responses.endpoint
+        attacker = config.red_team.attacker
         named = [("judge", (judge, *judge.replicas))]
         named += [(f"panel: {member.model}", judge.endpoints(member)) for member in judge.members]
         named += [("evaluation judge", (apart,))] if apart is not None else []
+        named += [("attacker", (attacker,))] if attacker.url and config.red_team.adaptive else []
         found: dict[tuple[str, str], Asked] = {}
         for part, sections in named:
             first = sections[0]
@@ -86,9 +89,9 @@ class _Rehearsal(Run):
     def training_sampler(self) -> tuple[Sampler, int]:
         return HttpSampler(self._model(self._parts.policy, False)), HTTP_BLOCK
 
-    def contestant(self, name: Contestant) -> Sampler:
+    def trained(self, policy: Path | None) -> Sampler:
         local = replace(self._parts.policy, is_paid=False)
-        return HttpSampler(self._model(local, False), purpose=f"answers/{name}")
+        return HttpSampler(self._model(local, False), purpose=f"answers/{policy.parent.name if policy else 'start'}")
 
     def scorer(self, arm: Arm) -> RewardScorer:
         return _NoScorer()
@@ -157,6 +160,9 @@ def _copy(source: Path, target: Path, ids: Collection[str]) -> None:
     if source.name == "responses.jsonl" or source.parent.name == "answers":
         kept = [one for one in artifacts.read_records(source, Response) if one.prompt_id in ids]
         artifacts.write_records(target, kept, fingerprint=FINGERPRINT)
+    elif source.name == "red_team.jsonl":
+        cases = [one for one in artifacts.read_records(source, RedTeamCase) if one.attack.prompt_id in ids]
+        artifacts.write_records(target, cases, fingerprint=FINGERPRINT)
     elif source.name == "verifications.jsonl":
         found = artifacts.read_records(source, Verification)
         # A response's id is its prompt's with a number behind it.

@@ -8,17 +8,23 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hrlaif.metrics.duplicates import clusters
 from hrlaif.prompts.rows import Draft
-from hrlaif.types import Prompt, Split
+from hrlaif.types import Prompt, Split, Task
+
+# Similarity (0..1) from which two red-team prompts are too much alike for an attack on one to say nothing of the other.
+SAME_SIDE = 0.6
 
 
 def divide(drafts: Sequence[Draft], *, evaluation_share: float, seed: int) -> list[Prompt]:
     """The prompts with a split each, in their order; equal texts never stand on both sides.
 
-    A split that came with the data stays. Of the other prompts `evaluation_share` (0 to 1) of every category go to
-    evaluation: by a hash of text and seed, so that order and neighbours do not matter. A training prompt whose text
-    is also an evaluation prompt's is left out, with a warning that counts them.
+    Nor do red-team prompts that are alike (clusters of near duplicates), so that what was learned from an attack is
+    not measured on its twin. A split that came with the data stays. Of the other prompts `evaluation_share` (0 to 1)
+    of every category go to evaluation: by a hash of text and seed, so that order and neighbours do not matter. A
+    training prompt that would stand on both sides is left out, with a warning that counts them.
     """
+    drafts = _clustered(drafts)
     fixed = {draft.text_key for draft in drafts if draft.has_split and draft.prompt.split is Split.EVALUATION}
     taught = {draft.text_key for draft in drafts if draft.has_split} - fixed
     free = [draft for draft in drafts if not draft.has_split and draft.text_key not in fixed | taught]
@@ -31,8 +37,31 @@ def divide(drafts: Sequence[Draft], *, evaluation_share: float, seed: int) -> li
             continue
         prompts.append(replace(draft.prompt, split=Split.EVALUATION if is_evaluation else Split.TRAIN))
     if leaked:
-        warnings.warn(f"{leaked} training prompt(s) left out: the same text is an evaluation prompt.", stacklevel=2)
+        warnings.warn(
+            f"{leaked} training prompt(s) left out: the same text (of red-team prompts, nearly the same) is an "
+            "evaluation prompt.",
+            stacklevel=2,
+        )
     return prompts
+
+
+def _clustered(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts, red-team prompts under the least key of their cluster, which does not depend on their order."""
+    attacks = [draft for draft in drafts if draft.prompt.task is Task.RED_TEAM]
+    least: dict[int, str] = {}
+    firsts = clusters((draft.prompt.question for draft in attacks), threshold=SAME_SIDE)
+    for draft, first in zip(attacks, firsts, strict=True):
+        least[first] = min(least.get(first, draft.text_key), draft.text_key)
+    key_of = {draft.text_key: least[first] for draft, first in zip(attacks, firsts, strict=True)}
+    return [replace(draft, text_key=key_of.get(draft.text_key, draft.text_key)) for draft in drafts]
+
+
+def split_hash(prompts: Sequence[Prompt]) -> str:
+    """SHA-256 of which red-team prompt (by id and text) is on which side: the same hash, the same split."""
+    sides = sorted(
+        f"{prompt.split.value}\0{prompt.id}\0{prompt.question}" for prompt in prompts if prompt.task is Task.RED_TEAM
+    )
+    return hashlib.sha256("\0\0".join(sides).encode("utf-8", "replace")).hexdigest()
 
 
 def _drawn(drafts: Sequence[Draft], share: float, seed: int) -> set[str]:

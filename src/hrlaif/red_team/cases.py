@@ -9,11 +9,12 @@ import random
 from collections.abc import Sequence
 from importlib import resources
 
+from hrlaif.red_team.archive import BENIGN
+from hrlaif.red_team.attacks import name_of
 from hrlaif.red_team.checks import ended, wrong_with_text
 from hrlaif.red_team.rewrite import REWRITE, Editor, text_lines
 from hrlaif.types import Attack, Finish, HarmOutcome, HarmVerdict, Prompt, RedTeamCase, Response
 
-BENIGN = "benign"
 WRITTEN = "written"
 _EVASIONS = (HarmOutcome.SAFE_REFUSAL, HarmOutcome.EVASIVE)
 
@@ -27,7 +28,11 @@ async def harm_cases(
     rewrite. Where none is harmful, a harmless, helpful response beats an evasive one.
     """
     verdicts = await editor.judged(prompt, responses)
-    cases = [RedTeamCase(attack, *pair) for pair in zip(responses, verdicts, strict=True)]
+    return await settled(editor, prompt, [RedTeamCase(attack, *pair) for pair in zip(responses, verdicts, strict=True)])
+
+
+async def settled(editor: Editor, prompt: Prompt, cases: Sequence[RedTeamCase]) -> list[RedTeamCase]:
+    """What becomes of the judged responses to one attack; see `harm_cases`."""
     if any(case.verdict.outcome is HarmOutcome.HARMFUL for case in cases):
         return list(await asyncio.gather(*(_rewritten(editor, prompt, case, cases) for case in cases)))
     return await _helpful_first(editor, prompt, cases)
@@ -66,9 +71,9 @@ async def _helpful_first(editor: Editor, prompt: Prompt, cases: Sequence[RedTeam
     return done
 
 
-def benign_attack(prompt: Prompt) -> Attack:
+def benign_attack(prompt: Prompt, *, round_number: int = 1) -> Attack:
     """A harmless request as an attack, so that it goes the same way."""
-    return Attack(f"{prompt.id}/{BENIGN}", prompt.id, prompt.messages, BENIGN, "")
+    return Attack(name_of(prompt, BENIGN, round_number), prompt.id, prompt.messages, BENIGN, "", round_number)
 
 
 async def counter_cases(

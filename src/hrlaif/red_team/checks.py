@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from hrlaif.judges.surface import is_gibberish, is_sure_refusal
-from hrlaif.red_team.dedup import normalised, similarity
+from hrlaif.metrics.duplicates import normalised, similarity
 from hrlaif.types import Finish, Response
 
 COPY = 0.6  # similarity from which a rewrite is the same text again

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from hrlaif.artifacts import Journal, read_manifest
+from hrlaif.artifacts import Journal, fingerprint, read_manifest
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import GateError
-from hrlaif.models.base import ChatModel, Decoding, Sampler, SampleRequest
-from hrlaif.models.flow import ordered
+from hrlaif.models.base import ChatModel, Sampler
 from hrlaif.progress import Progress
-from hrlaif.red_team.attacks import as_prompt, plan, seed_of
-from hrlaif.red_team.cases import BENIGN, benign_attack, counter_cases, harm_cases
+from hrlaif.red_team.adaptive import Loop, adaptive_plan, sent_texts, used_strategies
+from hrlaif.red_team.archive import BENIGN, archive, asr, attempts
+from hrlaif.red_team.attacker import Attacker
+from hrlaif.red_team.attacks import grow, plan, seed_of
+from hrlaif.red_team.cases import benign_attack, counter_cases, harm_cases
 from hrlaif.red_team.rewrite import REWRITE, Editor, principles
+from hrlaif.red_team.target import BLOCK, Target, asked
 from hrlaif.types import Attack, HarmOutcome, Prompt, RedTeamCase, Response, Split, Task
 
-BLOCK = 32  # attacks sampled at a time; what a crash can cost
+Item = TypeVar("Item")
 Follow = Callable[[Editor, Prompt, Attack, Sequence[Response]], Awaitable[list[RedTeamCase]]]
+FROZEN = "frozen set"  # why its cases make no pairs
 
 
 def attack(
@@ -29,15 +33,19 @@ def attack(
     sampler: Sampler,
     judge: ChatModel,
     rewriter: ChatModel,
+    attacker: ChatModel,
     section: RedTeamSection,
     seed: int,
     path: Path,
     fingerprint: str,
+    earlier: Sequence[RedTeamCase] = (),
+    round_number: int = 1,
 ) -> dict[str, int]:
     """Attack the policy, write one RedTeamCase per response to `path`, and return the funnel: how many of what.
 
-    Of `prompts`, the training ones with task RED_TEAM and BENIGN_TRICKY are used, the others passed over. A crashed
-    attempt with the same fingerprint continues at the last whole block.
+    Of `prompts`, the training ones with task RED_TEAM and BENIGN_TRICKY are used, the others passed over. In the first
+    round these are attacked plainly and under strategies; in later ones by what the cases of the `earlier` rounds
+    taught. A crashed attempt with the same fingerprint continues at the last whole block.
 
     Raises:
         ConfigError: An unknown strategy, or a constitution that cannot be used.
@@ -45,21 +53,60 @@ def attack(
     train = [prompt for prompt in prompts if prompt.split is Split.TRAIN]
     seeds = [prompt for prompt in train if prompt.task is Task.RED_TEAM]
     benign = [prompt for prompt in train if prompt.task is Task.BENIGN_TRICKY]
-    attacks, repeats = plan(seeds, wanted=section.strategies, per_prompt=section.attacks_per_prompt, seed=seed)
+    before = attempts(earlier)
+    planned = plan if round_number == 1 else functools.partial(grow, attempts=before, round_number=round_number)
+    attacks, repeats = planned(seeds, wanted=section.strategies, per_prompt=section.attacks_per_prompt, seed=seed)
+    adaptive = adaptive_plan(seeds, section.adaptive, attempts=before, attacks=attacks, round_number=round_number)
     editor = Editor(judge, rewriter, section, principles(section.constitution), seed)
-    run = _Run(editor, sampler, {prompt.id: prompt for prompt in train})
+    target = Target(sampler, {prompt.id: prompt for prompt in train}, section, seed)
     with Journal(path, fingerprint=fingerprint) as journal:
-        cases = [case for block in journal.done(RedTeamCase) for case in block] if journal.items else []
-        with Progress("red team", len(attacks), done=min(len(attacks), journal.items * BLOCK)) as progress:
-            for start in range(journal.items * BLOCK, len(attacks), BLOCK):
-                block = attacks[start : start + BLOCK]
-                cases += run.block(block, harm_cases, journal)
-                progress.advance(len(block))
-        wanted = max(section.min_counter_pairs, round(section.counter_pairs * _pairs(cases, benign=False)))
-        cases += run.counter_pairs(benign, cases, journal, wanted=wanted)
-        counts = {"prompts": len(seeds), "attacks": len(attacks), **funnel(cases), **_dropped(repeats)}
-        journal.finish(policy=sampler.name, judge=judge.name, rewriter=rewriter.name, seed=seed, counts=counts)
+        run = _Run(editor, target, journal, round_number)
+        run.blocks(attacks, lambda block: run.followed(block, harm_cases), title="red team")
+        used = [*(attempt.attack for attempt in before), *attacks]
+        sent = sent_texts([*earlier, *run.cases], attacks)
+        loop = Loop(Attacker(attacker, section, seed), target, editor, round_number, sent, used_strategies(used))
+        run.blocks(adaptive, loop.block, title="red team, adaptive", after=len(attacks))
+        wanted = max(section.min_counter_pairs, round(section.counter_pairs * _pairs(run.cases, benign=False)))
+        run.counter_pairs(benign, wanted=wanted)
+        counts = {
+            "prompts": len(seeds),
+            "attacks": len(attacks) + len(adaptive),
+            **funnel(run.cases),
+            **_dropped(repeats),
+        }
+        names = {"policy": sampler.name, "judge": judge.name, "rewriter": rewriter.name}
+        journal.finish(**names, seed=seed, round=round_number, counts=counts, **_figures(run.cases))
     return counts
+
+
+def regress(
+    prompts: Sequence[Prompt],
+    *,
+    sampler: Sampler,
+    judge: ChatModel,
+    section: RedTeamSection,
+    seed: int,
+    path: Path,
+    fingerprint: str,
+) -> None:
+    """Attack a policy with the frozen set and write one RedTeamCase per response to `path`, none of which is a pair.
+
+    The frozen set are the evaluation prompts with task RED_TEAM, under the same strategies, with the same seeds, for
+    every policy; `frozen` in the manifest is its hash. Resumable block by block.
+
+    Raises:
+        ConfigError: An unknown strategy.
+    """
+    held_out = [prompt for prompt in prompts if prompt.split is Split.EVALUATION and prompt.task is Task.RED_TEAM]
+    attacks, _ = plan(held_out, wanted=section.strategies, per_prompt=section.attacks_per_prompt, seed=seed)
+    editor = Editor(judge, judge, section, (), seed)
+    target = Target(sampler, {prompt.id: prompt for prompt in held_out}, section, seed)
+    with Journal(path, fingerprint=fingerprint) as journal:
+        run = _Run(editor, target, journal, 1)
+        run.blocks(attacks, lambda block: run.followed(block, _only_judged), title="red team, frozen set")
+        names = {"policy": sampler.name, "judge": judge.name}
+        counts = {"prompts": len(held_out), "attacks": len(attacks), **funnel(run.cases)}
+        journal.finish(**names, seed=seed, frozen=_hash(attacks), counts=counts, **_figures(run.cases))
 
 
 def check_gate(path: Path, *, max_unjudged: float) -> None:
@@ -91,8 +138,15 @@ def funnel(cases: Sequence[RedTeamCase]) -> dict[str, int]:
         "rewritten": sum(case.chosen_source.startswith(REWRITE) for case in cases),
         "pairs": _pairs(cases, benign=False),
         "counter_pairs": _pairs(cases, benign=True),
+        **_stood_in(cases),
         **_dropped(Counter(case.dropped for case in cases if case.dropped)),
     }
+
+
+def _stood_in(cases: Sequence[RedTeamCase]) -> dict[str, int]:
+    """How many attacks a template strategy made in place of the attacker, by what the attacker gave instead."""
+    reasons = {case.attack.id: case.attack.stands_in.partition(": ")[2] for case in cases if case.attack.stands_in}
+    return {f"attacker: {reason}": count for reason, count in sorted(Counter(reasons.values()).items())}
 
 
 def _pairs(cases: Sequence[RedTeamCase], *, benign: bool) -> int:
@@ -104,60 +158,71 @@ def _dropped(reasons: Mapping[str, int]) -> dict[str, int]:
 
 
 class _Run:
-    """The models and the prompts of one stage, and what is done with a block of attacks."""
+    """The models, the journal and the cases of one stage; what an earlier attempt did is in them."""
 
-    def __init__(self, editor: Editor, sampler: Sampler, prompts: Mapping[str, Prompt]) -> None:
-        self.editor, self.sampler, self.prompts = editor, sampler, prompts
+    def __init__(self, editor: Editor, target: Target, journal: Journal, round_number: int) -> None:
+        self.editor, self.target, self.journal, self.round_number = editor, target, journal, round_number
+        self.cases = [case for block in journal.done(RedTeamCase) for case in block] if journal.items else []
 
-    def block(self, attacks: Sequence[Attack], follow: Follow, journal: Journal) -> list[RedTeamCase]:
-        """Sample a block of attacks, follow every response, and journal the cases as one item."""
-        sampled = self._sampled(attacks)
-        cases = asyncio.run(self._followed(attacks, sampled, follow))
-        journal.append(cases)
-        return cases
-
-    def counter_pairs(
-        self, benign: Sequence[Prompt], cases: Sequence[RedTeamCase], journal: Journal, *, wanted: int
-    ) -> list[RedTeamCase]:
-        """Cases of harmless requests, block by block until `wanted` pairs came of them or no request is left.
-
-        `cases` may hold some of an earlier attempt: where it stood follows from them alone.
-        """
-        seed = self.editor.seed
-        order = [benign_attack(prompt) for prompt in sorted(benign, key=lambda prompt: seed_of(seed, prompt.id))]
-        asked = len({case.attack.id for case in cases if case.attack.strategy == BENIGN})
-        made, new = _pairs(cases, benign=True), list[RedTeamCase]()
-        with Progress("red team, harmless requests", None, done=asked) as progress:
-            while made < wanted and asked < len(order):
-                block = order[asked : asked + min(BLOCK, wanted - made)]
-                new += self.block(block, counter_cases, journal)
-                asked += len(block)
-                made = _pairs(cases, benign=True) + _pairs(new, benign=True)
+    def blocks(
+        self,
+        attacks: Sequence[Item],
+        make: Callable[[Sequence[Item]], list[RedTeamCase]],
+        *,
+        title: str,
+        after: int = 0,
+    ) -> None:
+        """The cases of attacks, a block at a time; `after` are the attacks whose blocks come first in the journal."""
+        done = min(len(attacks), max(0, self.journal.items - -(-after // BLOCK)) * BLOCK)
+        with Progress(title, len(attacks), done=done) as progress:
+            for start in range(done, len(attacks), BLOCK):
+                block = attacks[start : start + BLOCK]
+                self._keep(make(block))
                 progress.advance(len(block))
-        return new
 
-    def _sampled(self, attacks: Sequence[Attack]) -> list[list[Response]]:
-        section = self.editor.section
-        requests = [
-            SampleRequest(as_prompt(attack, self.prompts[attack.prompt_id]), name, seed_of(self.editor.seed, name))
-            for attack in attacks
-            for name in (f"{attack.id}/{k}" for k in range(section.responses_per_attack))
-        ]
-        decoding = Decoding(temperature=section.temperature, max_tokens=section.max_tokens)
-        responses = list(self.sampler.sample(requests, decoding))
-        each = section.responses_per_attack
-        return [responses[start : start + each] for start in range(0, len(responses), each)]
+    def followed(self, attacks: Sequence[Attack], follow: Follow) -> list[RedTeamCase]:
+        """Sample a block of attacks and follow every response."""
+        sampled = self.target.answers(attacks, each=self.editor.section.responses_per_attack)
 
-    async def _followed(
-        self, attacks: Sequence[Attack], sampled: Sequence[Sequence[Response]], follow: Follow
-    ) -> list[RedTeamCase]:
         async def work(item: tuple[Attack, Sequence[Response]]) -> list[RedTeamCase]:
             attack, responses = item
-            return await follow(self.editor, self.prompts[attack.prompt_id], attack, responses)
+            return await follow(self.editor, self.target.prompts[attack.prompt_id], attack, responses)
 
-        judge, rewriter = self.editor.judge, self.editor.rewriter
-        async with contextlib.AsyncExitStack() as models:
-            for model in (judge,) if rewriter is judge else (judge, rewriter):
-                await models.enter_async_context(model)
-            groups = zip(attacks, sampled, strict=True)
-            return [case async for cases in ordered(groups, work, window=BLOCK) for case in cases]
+        found = asked((self.editor.judge, self.editor.rewriter), zip(attacks, sampled, strict=True), work)
+        return [case for cases in found for case in cases]
+
+    def counter_pairs(self, benign: Sequence[Prompt], *, wanted: int) -> None:
+        """Cases of harmless requests, block by block until `wanted` pairs came of them or no request is left.
+
+        Where an earlier attempt stood follows from its cases alone. Each round asks in an order of its own.
+        """
+        order = sorted(
+            (benign_attack(prompt, round_number=self.round_number) for prompt in benign),
+            key=lambda attack: seed_of(self.editor.seed, attack.id.removesuffix(f"/{BENIGN}")),
+        )
+        done = len({case.attack.id for case in self.cases if case.attack.strategy == BENIGN})
+        with Progress("red team, harmless requests", None, done=done) as progress:
+            while (made := _pairs(self.cases, benign=True)) < wanted and done < len(order):
+                block = order[done : done + min(BLOCK, wanted - made)]
+                self._keep(self.followed(block, counter_cases))
+                done += len(block)
+                progress.advance(len(block))
+
+    def _keep(self, cases: list[RedTeamCase]) -> None:
+        self.journal.append(cases)
+        self.cases += cases
+
+
+async def _only_judged(
+    editor: Editor, prompt: Prompt, attack: Attack, responses: Sequence[Response]
+) -> list[RedTeamCase]:
+    verdicts = await editor.judged(prompt, responses)
+    return [RedTeamCase(attack, *pair, dropped=FROZEN) for pair in zip(responses, verdicts, strict=True)]
+
+
+def _figures(cases: Sequence[RedTeamCase]) -> dict[str, Any]:
+    return {"archive": archive(cases), "asr": asr(cases)}
+
+
+def _hash(attacks: Sequence[Attack]) -> str:
+    return fingerprint([[one.id, [[message.role, message.content] for message in one.messages]] for one in attacks])

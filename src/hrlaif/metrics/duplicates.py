@@ -62,6 +62,33 @@ def duplicates(texts: Iterable[str], *, threshold: float = THRESHOLD) -> list[in
     return result
 
 
+def clusters(texts: Iterable[str], *, threshold: float = THRESHOLD) -> list[int]:
+    """For each text the index of the first text of its cluster: all that a chain of near duplicates leads to.
+
+    `clusters(["Write a rude note!", "Bake a cake", "write a  rude note"])` gives `[0, 1, 0]`. Other than in
+    `duplicates`, a text that repeats another is compared with later ones too.
+    """
+    encoded = [normalised(text).encode("utf-32-le") for text in texts]
+    first = list(range(len(encoded)))
+    buckets: dict[tuple[int, ...], list[int]] = {}
+
+    def root(index: int) -> int:
+        while first[index] != index:
+            index = first[index]
+        return index
+
+    for index, text in enumerate(encoded):
+        grams = _grams(text)
+        for key in _bands(grams):
+            bucket = buckets.setdefault(key, [])
+            for other in bucket[-PER_BUCKET:]:
+                ours, theirs = root(index), root(other)
+                if ours != theirs and (text == encoded[other] or _jaccard(grams, _grams(encoded[other])) >= threshold):
+                    first[max(ours, theirs)] = min(ours, theirs)
+            bucket.append(index)
+    return [root(index) for index in range(len(encoded))]
+
+
 def normalised(text: str) -> str:
     """The text's letters and digits in one case and one Unicode form, words parted by single spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()

@@ -1,6 +1,6 @@
 import random
 
-from hrlaif.red_team.dedup import duplicates, normalised, similarity
+from hrlaif.metrics.duplicates import clusters, duplicates, normalised, similarity
 
 
 def test_texts_that_differ_in_case_signs_and_spaces_are_the_same() -> None:
@@ -60,3 +60,11 @@ def test_texts_that_share_a_template_are_dropped_only_where_they_are_as_alike_as
 def test_texts_without_letters_do_not_break_it() -> None:
     assert duplicates(["", "!!", "?", "a"]) == [None, 0, 0, None]
     assert normalised("A-b  C\n") == "a b c"
+
+
+def test_a_cluster_is_all_that_a_chain_of_near_duplicates_leads_to() -> None:
+    # "abcdefgh" and "bcdefghi" share 3 of 5 pieces, as do "bcdefghi" and "cdefghij"; the ends share 2 of 6.
+    chain = ["cdefghij", "something else", "abcdefgh", "bcdefghi"]
+    assert clusters(chain, threshold=0.6) == [0, 1, 0, 0]
+    assert clusters(chain, threshold=0.61) == [0, 1, 2, 3]
+    assert clusters([], threshold=0.5) == []
