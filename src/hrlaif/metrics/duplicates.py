@@ -50,7 +50,7 @@ def duplicates(texts: Iterable[str], *, threshold: float = THRESHOLD) -> list[in
             continue
         grams = _grams(plain.encode("utf-32-le"))
         lowest = _lowest(grams)
-        keys = [(start, *lowest[start : start + ROWS]) for start in range(0, len(lowest), ROWS)]
+        keys = _bands(lowest)
         candidates = (other for key in keys for other in buckets.get(key, ())[-PER_BUCKET:])
         twin = _twin(grams, lowest, ((other, kept[other]) for other in dict.fromkeys(candidates)), threshold)
         seen[plain] = index if twin is None else twin
@@ -79,7 +79,7 @@ def clusters(texts: Iterable[str], *, threshold: float = THRESHOLD) -> list[int]
 
     for index, text in enumerate(encoded):
         grams = _grams(text)
-        for key in _bands(grams):
+        for key in _bands(_lowest(grams)):
             bucket = buckets.setdefault(key, [])
             for other in bucket[-PER_BUCKET:]:
                 ours, theirs = root(index), root(other)
@@ -143,6 +143,10 @@ def _lowest(grams: set[int]) -> list[int]:
             borrowed = lowest[position]
         lowest[position] = borrowed
     return lowest
+
+
+def _bands(lowest: Sequence[int]) -> list[tuple[int, ...]]:
+    return [(start, *lowest[start : start + ROWS]) for start in range(0, len(lowest), ROWS)]
 
 
 def _jaccard(first: set[int], second: set[int]) -> float:
