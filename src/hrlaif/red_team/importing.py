@@ -12,8 +12,8 @@ from typing import Any
 
 from hrlaif import artifacts
 from hrlaif.errors import ConfigError, DataError
-from hrlaif.red_team import garak, pyrit
 from hrlaif.metrics.duplicates import normalised
+from hrlaif.red_team import garak, pyrit
 from hrlaif.red_team.found import Found
 from hrlaif.red_team.wheels import PINNED, Wheel
 from hrlaif.types import Task
