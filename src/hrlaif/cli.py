@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from hrlaif import cli_handoff
+from hrlaif import cli_annotate, cli_handoff
 
 if TYPE_CHECKING:
     from hrlaif.config import Config, EndpointSection, JudgeSection
@@ -264,6 +264,7 @@ def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help
 
 
 cli_handoff.add_to(app, _reported)
+cli_annotate.add_to(app, _reported)
 
 
 @calibrate_app.command("verifier")

@@ -1,0 +1,25 @@
+"""The page on which people rate answers; their votes are labels with basis HUMAN.
+
+`server` needs the extra `web` and is imported where it is served; everything else here does without.
+"""
+
+from hrlaif.human_eval.exchange import FORMATS, IMPORTS, write_votes
+from hrlaif.human_eval.imports import import_votes
+from hrlaif.human_eval.items import arm_items, check_items, comparisons, shuffled
+from hrlaif.human_eval.outcome import Outcomes, outcomes
+from hrlaif.human_eval.store import Study, digest
+
+__all__ = [
+    "FORMATS",
+    "IMPORTS",
+    "Outcomes",
+    "Study",
+    "arm_items",
+    "check_items",
+    "comparisons",
+    "digest",
+    "import_votes",
+    "outcomes",
+    "shuffled",
+    "write_votes",
+]
