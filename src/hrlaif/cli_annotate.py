@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from hrlaif.human_eval import Study
 
 Command = Callable[..., None]
-STUDY = "votes.sqlite"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -77,6 +76,7 @@ def annotate(
 
 
 def _serve(folder: Path, *, host: str, port: int, public_url: str, lang: str) -> None:
+    from hrlaif.human_eval import VOTES
     from hrlaif.run import needs_extra
 
     with needs_extra("web"):
@@ -86,7 +86,7 @@ def _serve(folder: Path, *, host: str, port: int, public_url: str, lang: str) ->
             f"warning: {host} can be reached from other machines, and what is sent over http can be read on the way. "
             "Put a proxy with https before it, or use a network that you trust."
         )
-    server = AnnotationServer(folder / STUDY, lang=lang)
+    server = AnnotationServer(folder / VOTES, lang=lang)
     serve(
         server,
         host=host,
@@ -127,11 +127,11 @@ def _study(folder: Path, *, overlap: int, compare: str, most_prompts: int, check
     """The run's study, made from its answers where there is none yet."""
     from hrlaif import artifacts, prompts
     from hrlaif.errors import DataError
-    from hrlaif.human_eval import Study, arm_items, check_items, comparisons, shuffled
+    from hrlaif.human_eval import VOTES, Study, arm_items, check_items, comparisons, shuffled
     from hrlaif.run import open_folder
     from hrlaif.types import Prompt, Response
 
-    path = folder / STUDY
+    path = folder / VOTES
     config = open_folder(folder).config
     if path.exists():
         return Study(path)
@@ -144,16 +144,16 @@ def _study(folder: Path, *, overlap: int, compare: str, most_prompts: int, check
     pairs = comparisons(compare, arms)
     found, same = arm_items(asked, answers, pairs, most_prompts=most_prompts)
     if not found:
-        raise DataError(f"{folder}: no two answers to rate: the arms wrote the same {same} times.")
+        raise DataError(f"{folder}: no two answers to rate: the arms wrote the same {len(same)} times.")
     langs = frozenset(one.prompt.lang for one in found)
     wanted = checks if checks >= 0 else max(4, len(found) // 10)
     known = check_items(prompts.calibration_pairs(), wanted=wanted, langs=langs, seed=config.seed)
     _tell(f"new study: {len(found)} pairs of answers, {len(known)} pairs that check raters, overlap {overlap}")
     if same:
-        _tell(f"{same} pairs hold the same text twice: ties that nobody has to read")
+        _tell(f"{len(same)} pairs hold the same text twice: ties that nobody has to read")
     names = ",".join(f"{first}:{second}" for first, second in pairs)
     items = shuffled([*found, *known], seed=config.seed)
-    return Study.create(path, items, seed=config.seed, overlap=overlap, compare=names)
+    return Study.create(path, items, seed=config.seed, overlap=overlap, same=same, compare=names)
 
 
 def _how_far(study: Study) -> list[str]:

@@ -1,4 +1,4 @@
-"""A run folder with answers to rate, a server process that can be killed, and a browser behind the DevTools protocol."""
+"""A run folder with answers to rate, a server process that can be killed, and a browser behind DevTools."""
 
 from __future__ import annotations
 

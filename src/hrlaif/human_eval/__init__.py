@@ -6,12 +6,13 @@
 from hrlaif.human_eval.exchange import FORMATS, IMPORTS, write_votes
 from hrlaif.human_eval.imports import import_votes
 from hrlaif.human_eval.items import arm_items, check_items, comparisons, shuffled
-from hrlaif.human_eval.outcome import Outcomes, outcomes
-from hrlaif.human_eval.store import Study, digest
+from hrlaif.human_eval.outcome import Outcomes, outcomes, outcomes_of
+from hrlaif.human_eval.store import VOTES, Study, digest
 
 __all__ = [
     "FORMATS",
     "IMPORTS",
+    "VOTES",
     "Outcomes",
     "Study",
     "arm_items",
@@ -20,6 +21,7 @@ __all__ = [
     "digest",
     "import_votes",
     "outcomes",
+    "outcomes_of",
     "shuffled",
     "write_votes",
 ]

@@ -9,7 +9,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrlaif.human_eval.store import Ballot, Study
+from hrlaif.human_eval.records import Ballot
+from hrlaif.human_eval.store import Study
 
 _MOST_AT_ONCE = 256
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hrlaif.human_eval.store import Ballot
+from hrlaif.human_eval.records import Ballot
 from hrlaif.types import Flaw, Rating, Satisfaction, Verdict
 
 _ID = re.compile(r"[0-9a-zA-Z-]{16,64}")

@@ -37,13 +37,13 @@ def deal(
 ) -> list[Place]:
     """The places to add, so that every item has `overlap` raters (or as many as there are) and raters equal work.
 
-    Item by item, the rater with the least work takes it; among equals the one who has shared the fewest items with those
-    who have it already, so that all pairs of raters overlap. `raters[id]` is False for one who reads no red-team items.
+    Item by item, the rater with the least work takes it; among equals the one who has shared the fewest items with
+    those who have it already, so that all pairs of raters overlap. `raters[id]` is False for one who reads no red-team items.
     `kept[item]` are the raters who have the item already: their work counts, and it stays theirs.
 
     Every place depends on seed, rater and item alone, so nobody's list is shuffled when raters are added.
     """
-    work = Counter({rater: 0 for rater in raters})
+    work = Counter(dict.fromkeys(raters, 0))
     shared: Counter[frozenset[int]] = Counter()
     for holders in kept.values():
         work.update(rater for rater in holders if rater in raters)

@@ -13,7 +13,8 @@ from typing import Any
 from hrlaif.artifacts import encode, write_atomic
 from hrlaif.errors import ConfigError
 from hrlaif.human_eval.dealing import Dealable, place
-from hrlaif.human_eval.outcome import flat, outcomes, raters
+from hrlaif.human_eval.items import named
+from hrlaif.human_eval.outcome import flat, outcomes_of, raters
 from hrlaif.human_eval.store import Study
 from hrlaif.types import CalibrationPair, Verdict
 
@@ -67,15 +68,17 @@ def _inert(value: object) -> object:
 
 
 def _write_labels(study: Study, path: Path) -> int:
-    return _write_lines(path, map(encode, outcomes(study.votes()).labels))
+    return _write_lines(path, map(encode, outcomes_of(study).labels))
 
 
 def _write_pairs(study: Study, path: Path) -> int:
-    items = {f"{one.first_arm}:{one.first.id}|{one.second_arm}:{one.second.id}": one for one in study.items().values()}
+    items = {
+        (named(one.first_arm, one.first), named(one.second_arm, one.second)): one for one in study.items().values()
+    }
     rows = []
-    for label in outcomes(study.votes()).labels:
-        item = items[f"{label.first_id}|{label.second_id}"]
-        if label.verdict in _LABELS:
+    for label in outcomes_of(study).labels:
+        item = items.get((label.first_id, label.second_id))
+        if item is not None and label.verdict in _LABELS:
             pair = CalibrationPair(
                 f"{item.prompt.id}/{item.first_arm}-{item.second_arm}",
                 item.prompt.question,

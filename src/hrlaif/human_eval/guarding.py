@@ -1,4 +1,4 @@
-"""What stands between the network and the page: hosts, origins, sessions, tokens, limits, and the headers of replies."""
+"""What stands between the network and the page: hosts, origins, tokens, limits, cookies, and the headers of replies."""
 
 from __future__ import annotations
 

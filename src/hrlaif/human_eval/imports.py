@@ -5,8 +5,8 @@ Argilla: the list that `dataset.records.to_json` writes, `{"id", "fields", "resp
 "from_name", "value"}]}]}`.
 
 A record is known by its two texts (and, where those occur twice, its item number or request); of the two fields that
-hold them, the one whose name sorts first is A or left. A preference is a pairwise selection, a label or choice that names
-a side, or a ranking of the two. A question with `satisf` in its name that ends in the name of a side is satisfaction,
+hold them, the one whose name sorts first is A or left. A preference is a pairwise selection, a label or choice that
+names a side, or a ranking of the two. A question with `satisf` in its name that ends in the name of a side is satisfaction,
 one with `flaw` or `reason` is why not.
 """
 
@@ -24,7 +24,8 @@ from typing import Any
 from hrlaif.artifacts import read_json
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval.items import Item
-from hrlaif.human_eval.store import Ballot, Study
+from hrlaif.human_eval.records import Ballot
+from hrlaif.human_eval.store import Study
 from hrlaif.types import Flaw, Rating, Satisfaction, Verdict
 
 _LEFT = frozenset({"left", "a", "1", "first"})
@@ -82,7 +83,9 @@ def import_votes(study: Study, path: Path, source: str) -> str:
     before = len(study.votes())
     study.cast([_ballot(raters[f"{source}:{one[0].rater}"], source, *one) for one in found])
     parts = [f"{len(study.votes()) - before} new votes of {len(found)}, from {len(names_of)} raters"]
-    return "; left out: ".join([*parts, *([", ".join(f"{n} {why}" for why, n in left_out.items())] if left_out else [])])
+    return "; left out: ".join(
+        [*parts, *([", ".join(f"{n} {why}" for why, n in left_out.items())] if left_out else [])]
+    )
 
 
 def _ballot(
@@ -97,7 +100,9 @@ def _argilla(rows: Sequence[Mapping[str, Any]], path: Path) -> Iterator[Answered
     for index, row in enumerate(rows):
         fields, responses = row.get("fields"), row.get("responses")
         if not isinstance(fields, dict) or not isinstance(responses, dict):
-            raise DataError(f"{path}: record {index}: no 'fields' and 'responses', which Argilla's records.to_json writes.")
+            raise DataError(
+                f"{path}: record {index}: no 'fields' and 'responses', which Argilla's records.to_json writes."
+            )
         by_user: dict[str, dict[str, Any]] = {}
         for question, given in responses.items():
             for one in given if isinstance(given, list) else ():

@@ -1,4 +1,4 @@
-"""What raters are shown: pairs of two arms' answers to one evaluation prompt, and pairs whose better answer is known."""
+"""What raters are shown: two arms' answers to one evaluation prompt, and pairs whose better answer is known."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def arm_items(
     compare: Sequence[tuple[str, str]],
     *,
     most_prompts: int = 0,
-) -> tuple[list[Item], int]:
-    """The pairs to rate, and how many were left out because both arms wrote the same: nobody has to read these.
+) -> tuple[list[Item], list[tuple[str, str, str]]]:
+    """The pairs to rate, and those that nobody has to read because both arms wrote the same (prompt id, named ids).
 
     `most_prompts` (0: all) takes that many evaluation prompts evenly from the file.
 
@@ -64,15 +64,21 @@ def arm_items(
     chosen = [prompt for prompt in prompts if prompt.split is Split.EVALUATION]
     if most_prompts and len(chosen) > most_prompts:
         chosen = [chosen[len(chosen) * k // most_prompts] for k in range(most_prompts)]
-    found, same = [], 0
+    found: list[Item] = []
+    same: list[tuple[str, str, str]] = []
     for prompt in chosen:
         for first, second in compare:
             pair = [_answer(answers, arm, prompt) for arm in (first, second)]
             if pair[0].text.strip() == pair[1].text.strip():
-                same += 1
+                same.append((prompt.id, named(first, pair[0]), named(second, pair[1])))
                 continue
             found.append(Item(prompt, pair[0], pair[1], first, second))
     return found, same
+
+
+def named(arm: str, response: Response) -> str:
+    """An id that tells the arms' answers apart: all arms number theirs alike."""
+    return f"{arm}:{response.id}"
 
 
 def _answer(answers: Mapping[str, Mapping[str, Response]], arm: str, prompt: Prompt) -> Response:

@@ -35,7 +35,7 @@ _INNER = re.compile(r"\\(begin|end)\{(aligned|gathered|split|align|gather|equati
 
 
 class UnreadableError(ValueError):
-    """This TeX is shown as its source."""
+    """Some TeX that has to be shown as its source."""
 
 
 def mathematics(tex: str, *, is_block: bool) -> Node:
@@ -62,9 +62,7 @@ def _node(element: Element, depth: int) -> list[object]:
     text = _ENTITY.sub(lambda match: chr(int(match[1], 16)), element.text or "")
     if text.startswith("\\") or text == "&" or (element.tail or "").strip():
         raise UnreadableError(text)
-    attributes = {
-        name: value for name, value in element.attrib.items() if name in _ATTRIBUTES and _fits(name, value)
-    }
+    attributes = {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES and _fits(name, value)}
     children: list[object] = [_node(child, depth + 1) for child in element]
     return [element.tag, attributes, *([text] if text else []), *children]
 

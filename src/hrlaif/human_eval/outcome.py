@@ -1,4 +1,4 @@
-"""What the votes say: labels of pairs, satisfaction with responses, how far raters agree, and how careful each one was."""
+"""What the votes say: labels of pairs, satisfaction with responses, how far raters agree, how careful each was."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
 
+from hrlaif.human_eval.store import Study
 from hrlaif.metrics import agreement, cohen_kappa, krippendorff_alpha, measured, wilson
 from hrlaif.types import (
     Basis,
@@ -38,6 +39,28 @@ class Outcomes:
     labels: tuple[Label, ...]
     satisfaction: tuple[SatisfactionVerdict, ...]
     about: Mapping[str, Any]
+
+
+def outcomes_of(study: Study, answers: Mapping[str, str] | None = None) -> Outcomes:
+    """A study's outcomes; with `answers` (text by `ARM:ID`) only those of answers that the run still has."""
+    items = study.items()
+
+    def is_current(*texts: tuple[str, str]) -> bool:
+        return answers is None or all(answers.get(name) == text for name, text in texts)
+
+    votes, stale = [], 0
+    for vote in study.votes():
+        item = items[vote.item]
+        if vote.known is None and not is_current((vote.first_id, item.first.text), (vote.second_id, item.second.text)):
+            stale += 1
+            continue
+        votes.append(vote)
+    same = [
+        one
+        for one in study.same
+        if answers is None or (one[1] in answers and answers[one[1]].strip() == answers.get(one[2], "").strip())
+    ]
+    return outcomes(votes, same=same, pairs=sum(item.known is None for item in items.values()), stale=stale)
 
 
 def outcomes(

@@ -25,8 +25,8 @@ TAGS = mathematics.TAGS | frozenset(
     "p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code hr table thead tbody tr th td em strong s br span".split()
 )
 CLASSES = frozenset({"tex", "unseen", "address", "block"})
-# Characters that cannot be seen or that reorder what stands around them: controls, embeddings, overrides and isolates of
-# direction, zero-width spaces, fillers and tags. Joiners and the marks of single letters are needed to write.
+# Characters that cannot be seen or that reorder what stands around them: controls, embeddings, overrides and isolates
+# of direction, zero-width spaces, fillers and tags. Joiners and the marks of single letters are needed to write.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u115f\u1160\u180e\u200b\u202a-\u202e\u2060-\u2064\u2066-\u206f\u3164\ufe00\ufeff"
     "\uffa0\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f\ud800-\udfff]"
@@ -76,7 +76,7 @@ def _markdown() -> MarkdownIt:
 
 
 def _mathematics(state: StateInline, silent: bool) -> bool:
-    """The inline rule for `$x$`, `$$x$$`, `\\(x\\)` and `\\[x\\]`; a price is no formula."""
+    """The inline rule for mathematics between dollars, double dollars or TeX's brackets; a price is no formula."""
     source, start = state.src, state.pos
     opening = next((sign for sign in _CLOSING if source.startswith(sign, start)), "")
     if not opening:

@@ -25,8 +25,9 @@ from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval import guarding
 from hrlaif.human_eval.ballot_box import BallotBox
 from hrlaif.human_eval.casting import read_ballot, shown_vote
+from hrlaif.human_eval.records import Rater, Shown
 from hrlaif.human_eval.rendering import rendered
-from hrlaif.human_eval.store import Rater, Shown, Study
+from hrlaif.human_eval.store import Study
 from hrlaif.types import Finish
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -45,7 +46,9 @@ class AnnotationServer:
         self.box: BallotBox | None = None
         self._path = path
         self._files = {file.name: file.read_bytes() for file in STATIC.iterdir() if file.suffix in TYPES}
-        self._files["index.html"] = self._files["index.html"].replace(b'data-lang="auto"', f'data-lang="{lang}"'.encode())
+        self._files["index.html"] = self._files["index.html"].replace(
+            b'data-lang="auto"', f'data-lang="{lang}"'.encode()
+        )
         self._rendered: dict[int, dict[str, Any]] = {}
         self._by_rater = guarding.Limiter(per_s=20, burst=100)
         self._by_address = guarding.Limiter(per_s=5, burst=100)
@@ -155,8 +158,10 @@ class AnnotationServer:
 
     async def _items(self, request: web.Request) -> web.Response:
         wanted, without = request.query.get("n", "1"), request.query.get("not", "")
-        if not wanted.isdecimal() or not 1 <= int(wanted) <= MOST_ITEMS or not all(
-            part.isdecimal() and len(part) < 10 for part in without.split(",") if part
+        if (
+            not wanted.isdecimal()
+            or not 1 <= int(wanted) <= MOST_ITEMS
+            or not all(part.isdecimal() and len(part) < 10 for part in without.split(",") if part)
         ):
             raise web.HTTPBadRequest(text=f"n is 1 to {MOST_ITEMS}, not is a list of item numbers")
         rater = request[RATER]
@@ -237,9 +242,7 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
     return web.json_response({"error": message}, status=status, headers=headers)
 
 
-def serve(
-    server: AnnotationServer, *, host: str, port: int, public_url: str, ready: Callable[[str], None]
-) -> None:
+def serve(server: AnnotationServer, *, host: str, port: int, public_url: str, ready: Callable[[str], None]) -> None:
     """Serve until interrupted; `ready` gets the address for raters once the server listens (port 0 takes a free one).
 
     Raises:
@@ -249,9 +252,7 @@ def serve(
     asyncio.run(_serve(server, host, port, public_url, ready))
 
 
-async def _serve(
-    server: AnnotationServer, host: str, port: int, public_url: str, ready: Callable[[str], None]
-) -> None:
+async def _serve(server: AnnotationServer, host: str, port: int, public_url: str, ready: Callable[[str], None]) -> None:
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,15 +23,19 @@ from typing import Any
 from hrlaif.artifacts import adapter, fingerprint
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval.dealing import Dealable, deal, place
-from hrlaif.human_eval.items import Item
+from hrlaif.human_eval.items import Item, named
+from hrlaif.human_eval.records import Ballot, Rater, Shown
 from hrlaif.types import HumanVote, Rating, Task, Verdict
 
+VOTES = "votes.sqlite"
+"""The study's file in a run folder."""
 FORMAT = 1
 DAY_S = 86_400.0
 _LOCK_TIMEOUT_S = 30.0
 _SCHEMA = """
 CREATE TABLE study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE items (id INTEGER PRIMARY KEY, is_red_team INTEGER NOT NULL, is_check INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY, is_red_team INTEGER NOT NULL, is_check INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE raters (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, link BLOB UNIQUE, expires REAL NOT NULL, reads_red_team INTEGER);
 CREATE TABLE sessions (hash BLOB PRIMARY KEY, rater INTEGER NOT NULL);
@@ -46,40 +50,6 @@ CREATE TABLE votes (
 """
 _PLACE = "INSERT OR IGNORE INTO places (rater, item, place, is_swapped, is_done) VALUES (?, ?, ?, ?, ?)"
 _CURRENT = "version = (SELECT max(version) FROM votes o WHERE o.rater = votes.rater AND o.item = votes.item)"
-
-
-@dataclass(frozen=True, slots=True)
-class Rater:
-    """One rater. `reads_red_team` is None until they were asked; `expires` is when the link ends, in s since 1970."""
-
-    id: int
-    name: str
-    expires: float
-    reads_red_team: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ballot:
-    """A vote as it is cast, in the item's own order. `id` is the caster's: the same id again is the same vote."""
-
-    id: str
-    rater: int
-    item: int
-    verdict: Verdict
-    first: Rating
-    second: Rating
-    seconds: float
-    source: str = "page"
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An item in a rater's list."""
-
-    id: int
-    item: Item
-    is_swapped: bool
-    is_red_team: bool
 
 
 class Study:
@@ -101,20 +71,37 @@ class Study:
         about = dict(self.db.execute("SELECT key, value FROM study"))
         self.seed, self.overlap = int(about["seed"]), int(about["overlap"])
         self.compare: str = about["compare"]
+        self.same: tuple[tuple[str, str, str], ...] = tuple(tuple(one) for one in json.loads(about["same"]))
         self._items: dict[int, Item] = {}
 
     @classmethod
-    def create(cls, path: Path, items: Sequence[Item], *, seed: int, overlap: int, compare: str) -> Study:
-        """A new study of these items, with no raters yet; half of one is never left behind."""
+    def create(
+        cls,
+        path: Path,
+        items: Sequence[Item],
+        *,
+        seed: int,
+        overlap: int,
+        compare: str = "",
+        same: Sequence[tuple[str, str, str]] = (),
+    ) -> Study:
+        """A new study of these items, with no raters yet; half of one is never left behind.
+
+        `same` are pairs of equal texts (prompt id, named ids), which count as ties.
+        """
         temporary = path.with_name(path.name + ".new")
         temporary.unlink(missing_ok=True)
         with _explained(path):
             db = sqlite3.connect(temporary)
             db.executescript(_SCHEMA)
-            about = {"seed": str(seed), "overlap": str(overlap), "compare": compare}
+            about = {"seed": str(seed), "overlap": str(overlap), "compare": compare, "same": json.dumps(same)}
             db.executemany("INSERT INTO study VALUES (?, ?)", about.items())
             rows = [
-                (int(one.prompt.task is Task.RED_TEAM), int(one.known is not None), adapter(Item).dump_json(one).decode())
+                (
+                    int(one.prompt.task is Task.RED_TEAM),
+                    int(one.known is not None),
+                    adapter(Item).dump_json(one).decode(),
+                )
                 for one in items
             ]
             db.executemany("INSERT INTO items (is_red_team, is_check, body) VALUES (?, ?, ?)", rows)
@@ -149,7 +136,9 @@ class Study:
         """New link tokens for raters that are there; their old links and open pages end."""
         known = {rater.name: rater.id for rater in self.raters()}
         if unknown := [name for name in names if name not in known]:
-            raise ConfigError(f"there is no rater {unknown[0]!r} in {self.path}. There are: {', '.join(known) or 'none'}.")
+            raise ConfigError(
+                f"there is no rater {unknown[0]!r} in {self.path}. There are: {', '.join(known) or 'none'}."
+            )
         tokens = {name: secrets.token_urlsafe(32) for name in names}
         with self._transaction():
             for name, token in tokens.items():
@@ -211,7 +200,9 @@ class Study:
 
     def done(self, rater: int) -> list[int]:
         """The items that the rater has rated, in the order of their list."""
-        return [item for (item,) in self._all("SELECT item FROM places WHERE rater = ? AND is_done ORDER BY place", rater)]
+        return [
+            item for (item,) in self._all("SELECT item FROM places WHERE rater = ? AND is_done ORDER BY place", rater)
+        ]
 
     def upcoming(self, rater: int, count: int, *, leaving_out: frozenset[int] = frozenset()) -> list[int]:
         """The next items of the rater's list that are not rated."""
@@ -367,8 +358,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise DataError(
-            f"{path}: {error}. What was saved before is safe. Where the disk is full or the folder cannot be written, mend "
-            "that and try again; a file that is damaged has to be moved away."
+            f"{path}: {error}. What was saved before is safe. Where the disk is full or the folder cannot be written, "
+            "mend that and try again; a file that is damaged has to be moved away."
         ) from error
 
 
@@ -389,8 +380,8 @@ def _vote(item: Item, row: Sequence[Any], *, rater: str, is_swapped: bool) -> Hu
         prompt_id=item.prompt.id,
         category=item.prompt.category,
         task=item.prompt.task,
-        first_id=f"{item.first_arm}:{item.first.id}",
-        second_id=f"{item.second_arm}:{item.second.id}",
+        first_id=named(item.first_arm, item.first),
+        second_id=named(item.second_arm, item.second),
         first_arm=item.first_arm,
         second_arm=item.second_arm,
         verdict=Verdict(row[4]),

@@ -23,6 +23,7 @@ let shownAt = 0;
 let onEnter = null;
 let onNo = null;
 let isFetching = false;
+let isFinished = false;
 
 // --- language ---
 
@@ -87,7 +88,7 @@ async function start() {
     session = found;
     rated = found.rated;
     place = rated.length;
-    outbox = new Outbox(found.rater.key, { send, changed: showProgress });
+    outbox = new Outbox(found.rater.key, { send, changed });
     outbox.flush();
     await next();
   } else if (found.status === 401 || found.status === 404) {
@@ -100,6 +101,11 @@ async function start() {
     waiting();
     setTimeout(start, RETRY_MS);
   }
+}
+
+function changed() {
+  showProgress();
+  if (isFinished) again();
 }
 
 function closed() {
@@ -146,7 +152,7 @@ async function fetchAhead() {
     session.total = reply.total;
     session.done = reply.done;
     showProgress();
-    if (!queue.length && (!current || place === rated.length && !away.length)) finished();
+    if (!queue.length && !current) finished();
   } else if (reply.status === 401) {
     closed();
   } else {
@@ -199,6 +205,7 @@ function only(id) {
 }
 
 function say(words, { yes, no } = {}) {
+  isFinished &&= words === finalWords;
   again = () => say(words, { yes, no });
   const [title, text, yesText, noText] = words();
   $("message-title").textContent = title;
@@ -217,7 +224,12 @@ function waiting() {
 
 function finished() {
   current = null;
-  say(() => (outbox.votes().length ? [texts.waiting_title, texts.waiting_text] : [texts.done_title, texts.done_text]));
+  isFinished = true;
+  say(finalWords);
+}
+
+function finalWords() {
+  return outbox.votes().length ? [texts.waiting_title, texts.waiting_text] : [texts.done_title, texts.done_text];
 }
 
 function show(vote) {
@@ -225,6 +237,7 @@ function show(vote) {
   const filled = (given) => ({ satisfied: given?.satisfied ?? null, flaws: new Set(given?.flaws ?? []) });
   draft = { choice: vote?.choice ?? null, left: filled(vote?.left), right: filled(vote?.right), active: "left" };
   isUncovered = !current.is_red_team;
+  isFinished = false;
   shownAt = performance.now();
   again = () => (draw(), drawDraft());
   draw();
@@ -256,8 +269,8 @@ function draw() {
   $("question").textContent = current.is_red_team ? texts.question_red_team : texts.question;
   $("cover").hidden = isUncovered;
   $("responses").hidden = !isUncovered;
-  $("turns").hidden = !isUncovered;
-  $("reference").hidden = !isUncovered || !current.reference;
+  $("prompt").hidden = !isUncovered;
+  $("reference").hidden = !current.reference;
   $("reference-text").textContent = current.reference ?? "";
   showReference(false);
   $("turns").replaceChildren(...(isUncovered ? current.turns.map((turn) => drawnTurn(turn)) : []));
@@ -341,7 +354,6 @@ function showProgress() {
   const isStuck = unsaved > 0 && outbox.problem;
   $("saved").textContent = isStuck ? texts.unsaved(unsaved) : unsaved ? texts.saving : session.done ? texts.saved : "";
   $("saved").classList.toggle("stuck", Boolean(isStuck));
-  if (!unsaved && !$("message").hidden && !current && session.done >= session.total) finished();
 }
 
 // --- what the rater does ---

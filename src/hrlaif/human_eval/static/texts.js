@@ -50,7 +50,7 @@ export const TEXTS = {
     count: (done, total) => `${done} of ${total}`,
     warning_title: "The next items may be disturbing",
     warning_text: (n) =>
-      `${n} items remain whose requests ask for harmful things; answers to them may hold harmful text. Each is covered until you click. You may leave all of them out; nobody will ask why.`,
+      `The requests that remain (${n}) ask for harmful things, and the answers may hold harmful text. Each is covered until you click. You may leave all of them out; nobody will ask why.`,
     warning_yes: "Go on",
     warning_no: "Leave them all out",
     covered: "This item may hold harmful text.",
