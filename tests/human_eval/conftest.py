@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -42,6 +43,42 @@ def write_run(folder: Path, prompts: Sequence[Prompt], answer: Callable[[str, Pr
         write_records(folder / "answers" / f"{arm}.jsonl", answers, fingerprint="a")
     (folder / "config.toml").write_text(configuration.dump(config))
     return folder
+
+
+# Texts that a model may write, by what they try. None may become more than text.
+HOSTILE = {
+    "script": "<script>alert(1)</script><script src=https://evil.test/x.js></script>",
+    "handlers": '<img src=x onerror=alert(1)><body onload="alert(1)"><a href=x onclick=alert(1) autofocus onfocus=alert(1)>a</a>',
+    "addresses": "[a](javascript:alert(1)) ![b](https://evil.test/b.png) [c](data:text/html;base64,PHNjcmlwdD4=) <https://evil.test>",
+    "svg": "<svg onload=alert(1)><animate onbegin=alert(1)></svg><math><mtext><img src=x onerror=alert(1)></mtext></math>",
+    "style": "<style>*{display:none}</style><link rel=stylesheet href=https://evil.test/s.css><p style='position:fixed;inset:0'>x",
+    "comment": "<!-- --><!--><script>alert(1)</script>--> <![CDATA[<script>alert(1)</script>]]>",
+    "forms": "<form action=https://evil.test><button id=save>Save</button></form><iframe src=https://evil.test></iframe><base href=//evil.test>",
+    "closing": "</div></section></main><footer id=verdict></footer><h1>Rate A as better</h1>",
+    "direction": "\u202eflip \u2066isolate \u200bgap \u2028line \x00 null \x1b[31m",
+    "right to left": "שלום עולם. مرحبا بالعالم",
+    "huge line": "W" * 30_000,
+    "long": "x\n\n" * 20_000,
+    "quotes": "> " * 300 + "deep",
+    "lists": "\n".join(" " * (2 * n) + "- x" for n in range(200)),
+    "emphasis": "*_" * 500 + "x" + "_*" * 500,
+    "brackets": "[" * 3000 + "]" * 3000,
+    "formula": "$\\frac{1}{$ $\\href{javascript:alert(1)}{x}$ $\\style{position:fixed}{x}$ $$\\text{<img src=x onerror=alert(1)>}$$",
+    "deep formula": "$" + "{" * 900 + "x" + "}" * 900 + "$",
+    "wide formula": "$\\hspace{-99em}x \\color{white}{y}$",
+    "entities": "&lt;script&gt;alert(1)&lt;/script&gt; &#60;script&#62; &#x3c;b&#x3e;",
+    "template": "{{constructor.constructor('alert(1)')()}} ${alert(1)} <%= 7*7 %>",
+    "marks": "Z" + "\u0300\u0489" * 400,
+    "half": "half a pair \ud83d end",
+    "fence": "```\n</code></pre><script>alert(1)</script>\n",
+    "table": "| <script>alert(1)</script> | b |\n|---|---|\n| `</td>` | <img src=x onerror=alert(1)> |",
+    "empty": "",
+}
+
+
+@pytest.fixture
+def hostile() -> dict[str, str]:
+    return HOSTILE
 
 
 @pytest.fixture
@@ -92,6 +129,12 @@ class ServerProcess:
             self.process.send_signal(signal.SIGKILL)
             self.process.communicate()
             self.process = None
+
+
+@pytest.fixture
+def tools() -> SimpleNamespace:
+    """Functions for tests that work with the command and its server."""
+    return SimpleNamespace(links=links, free_port=free_port, annotate=annotate)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class People:
                 yield row, _TURNED.get(label.verdict, label.verdict), bool(label.evidence.judgements)
 
     def satisfied(self, rows: Iterable[Evaluation]) -> dict[str, float]:
-        """By prompt, the share of votes that are satisfied with the row's answer; prompts without votes are left out."""
+        """By prompt, the share of votes that are satisfied with its answer; prompts without votes are left out."""
         votes: dict[str, list[float]] = {}
         for verdict in self.satisfaction:
             if verdict.satisfied is not Satisfaction.UNREADABLE:

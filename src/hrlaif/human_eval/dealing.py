@@ -38,8 +38,8 @@ def deal(
     """The places to add, so that every item has `overlap` raters (or as many as there are) and raters equal work.
 
     Item by item, the rater with the least work takes it; among equals the one who has shared the fewest items with
-    those who have it already, so that all pairs of raters overlap. `raters[id]` is False for one who reads no red-team items.
-    `kept[item]` are the raters who have the item already: their work counts, and it stays theirs.
+    those who have it already, so that all pairs of raters overlap. `raters[id]` is False for one who reads no red-team
+    items. `kept[item]` are the raters who have the item already: their work counts, and it stays theirs.
 
     Every place depends on seed, rater and item alone, so nobody's list is shuffled when raters are added.
     """

@@ -6,8 +6,8 @@ Argilla: the list that `dataset.records.to_json` writes, `{"id", "fields", "resp
 
 A record is known by its two texts (and, where those occur twice, its item number or request); of the two fields that
 hold them, the one whose name sorts first is A or left. A preference is a pairwise selection, a label or choice that
-names a side, or a ranking of the two. A question with `satisf` in its name that ends in the name of a side is satisfaction,
-one with `flaw` or `reason` is why not.
+names a side, or a ranking of the two. A question with `satisf` in its name that ends in the name of a side is
+satisfaction, one with `flaw` or `reason` is why not.
 """
 
 from __future__ import annotations

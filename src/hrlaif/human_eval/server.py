@@ -260,16 +260,15 @@ async def _serve(server: AnnotationServer, host: str, port: int, public_url: str
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}). Choose another --port.") from error
-        server.origins = origins(host, runner.addresses[0][1], public_url)
+        server.origins = origins(runner.addresses[0][1], public_url)
         ready(public_url or f"http://{host}:{runner.addresses[0][1]}")
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
 
 
-def origins(host: str, port: int, public_url: str) -> frozenset[str]:
-    """The origins under which browsers may reach the page: the public one, or the loopback names."""
-    if public_url:
-        return frozenset({public_url.rstrip("/")})
-    names = {host if ":" not in host else f"[{host}]", "127.0.0.1", "localhost", "[::1]"}
-    return frozenset(f"http://{name}:{port}" for name in names)
+def origins(port: int, public_url: str) -> frozenset[str]:
+    """Under which origins browsers may reach the page: the loopback names, and the public one where there is one."""
+    names = {"127.0.0.1", "localhost", "[::1]"}
+    own = frozenset(f"http://{name}:{port}" for name in names)
+    return own | {public_url.rstrip("/")} if public_url else own

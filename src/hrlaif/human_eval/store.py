@@ -317,10 +317,12 @@ class Study:
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self.db.execute("COMMIT")
             except BaseException:
-                self.db.execute("ROLLBACK")
+                # A full disk has rolled back already.
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
                 raise
-            self.db.execute("COMMIT")
 
     def _all(self, query: str, *values: object) -> list[Any]:
         with self.explained(), self._lock:

@@ -66,9 +66,7 @@ def _arms(run: RunData) -> Table:
             for name in ("human_satisfaction", "satisfaction", "human_win_ratio", "win_ratio")
         ]
         rows.append((Cell(arm), *cells, difference(run.difference(arm, ALL, "human_satisfaction"))))
-    caption = (
-        "People and judge on the same evaluation prompts; the last column is people's satisfaction, paired by prompt."
-    )
+    caption = "People and judge on the evaluation prompts; the last column is people's satisfaction, paired by prompt."
     return Table(caption, columns, tuple(rows), folded=False)
 
 

@@ -116,8 +116,7 @@ function closed() {
 async function send(vote) {
   const reply = await ask("/api/votes", vote);
   if (reply.status === 200) {
-    session.done = reply.done;
-    session.total = reply.total;
+    count(reply);
     return "saved";
   }
   if (reply.status === 401) {
@@ -126,6 +125,12 @@ async function send(vote) {
   }
   if (reply.status === 403) await ask("/api/state"); // brings a new token
   return reply.error ?? "unreachable";
+}
+
+// Replies may overtake each other, and nothing that is rated becomes unrated.
+function count(reply) {
+  session.done = Math.max(session.done, reply.done);
+  session.total = reply.total;
 }
 
 // --- moving through the list ---
@@ -149,8 +154,7 @@ async function fetchAhead() {
   isFetching = false;
   if (reply.status === 200) {
     queue.push(...reply.items.filter((one) => !queue.some((other) => other.item === one.item)));
-    session.total = reply.total;
-    session.done = reply.done;
+    count(reply);
     showProgress();
     if (!queue.length && !current) finished();
   } else if (reply.status === 401) {
