@@ -46,14 +46,15 @@ def write_run(folder: Path, prompts: Sequence[Prompt], answer: Callable[[str, Pr
 
 
 # Texts that a model may write, by what they try. None may become more than text.
+EVIL = "https://evil.test"
 HOSTILE = {
     "script": "<script>alert(1)</script><script src=https://evil.test/x.js></script>",
-    "handlers": '<img src=x onerror=alert(1)><body onload="alert(1)"><a href=x onclick=alert(1) autofocus onfocus=alert(1)>a</a>',
-    "addresses": "[a](javascript:alert(1)) ![b](https://evil.test/b.png) [c](data:text/html;base64,PHNjcmlwdD4=) <https://evil.test>",
-    "svg": "<svg onload=alert(1)><animate onbegin=alert(1)></svg><math><mtext><img src=x onerror=alert(1)></mtext></math>",
-    "style": "<style>*{display:none}</style><link rel=stylesheet href=https://evil.test/s.css><p style='position:fixed;inset:0'>x",
+    "handlers": "<img src=x onerror=alert(1)><body onload='alert(1)'><a href=x onclick=alert(1) autofocus>a</a>",
+    "addresses": f"[a](javascript:alert(1)) ![b]({EVIL}/b.png) [c](data:text/html;base64,PHNjcmlwdD4=) <{EVIL}>",
+    "svg": "<svg onload=alert(1)><animate onbegin=alert(1)></svg><math><mtext><img src=x onerror=alert(1)></mtext>",
+    "style": f"<style>*{{display:none}}</style><link rel=stylesheet href={EVIL}/s.css><p style='position:fixed'>x",
     "comment": "<!-- --><!--><script>alert(1)</script>--> <![CDATA[<script>alert(1)</script>]]>",
-    "forms": "<form action=https://evil.test><button id=save>Save</button></form><iframe src=https://evil.test></iframe><base href=//evil.test>",
+    "forms": f"<form action={EVIL}><button id=save>Save</button></form><iframe src={EVIL}></iframe><base href={EVIL}>",
     "closing": "</div></section></main><footer id=verdict></footer><h1>Rate A as better</h1>",
     "direction": "\u202eflip \u2066isolate \u200bgap \u2028line \x00 null \x1b[31m",
     "right to left": "שלום עולם. مرحبا بالعالم",
@@ -63,7 +64,7 @@ HOSTILE = {
     "lists": "\n".join(" " * (2 * n) + "- x" for n in range(200)),
     "emphasis": "*_" * 500 + "x" + "_*" * 500,
     "brackets": "[" * 3000 + "]" * 3000,
-    "formula": "$\\frac{1}{$ $\\href{javascript:alert(1)}{x}$ $\\style{position:fixed}{x}$ $$\\text{<img src=x onerror=alert(1)>}$$",
+    "formula": "$\\frac{1}{$ $\\href{javascript:alert(1)}{x}$ $\\style{position:fixed}{x}$ $$\\text{<img src=x>}$$",
     "deep formula": "$" + "{" * 900 + "x" + "}" * 900 + "$",
     "wide formula": "$\\hspace{-99em}x \\color{white}{y}$",
     "entities": "&lt;script&gt;alert(1)&lt;/script&gt; &#60;script&#62; &#x3c;b&#x3e;",

@@ -71,7 +71,7 @@ def outcomes(
     `same` are pairs of equal texts (prompt id, first id, second id): ties. `pairs` is how many pairs were to be rated,
     `stale` how many votes were left out because the run's answers are not those that were rated any more.
     """
-    on_arms = [vote for vote in votes if vote.known is None]
+    on_arms = sorted((vote for vote in votes if vote.known is None), key=lambda vote: (vote.item, vote.rater))
     by_item = [list(group) for _, group in itertools.groupby(on_arms, key=lambda vote: vote.item)]
     ties = [
         Label(prompt, first, second, 0.5, Verdict.TIE, Basis.HUMAN, Evidence(note=SAME_TEXT))

@@ -25,15 +25,18 @@ from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval import guarding
 from hrlaif.human_eval.ballot_box import BallotBox
 from hrlaif.human_eval.casting import read_ballot, shown_vote
+from hrlaif.human_eval.items import Item
 from hrlaif.human_eval.records import Rater, Shown
 from hrlaif.human_eval.rendering import rendered
 from hrlaif.human_eval.store import Study
+from hrlaif.progress import track
 from hrlaif.types import Finish
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATIC = Path(__file__).with_name("static")
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 MOST_ITEMS = 10
+MOST_DRAWN_AHEAD = 5000
 SECRET, RATER = web.RequestKey("secret", str), web.RequestKey("rater", Rater)
 
 
@@ -41,7 +44,8 @@ class AnnotationServer:
     """The application over one study. `origins` are the addresses that browsers may know it by."""
 
     def __init__(self, path: Path, *, origins: frozenset[str] = frozenset(), lang: str = "auto") -> None:
-        self.study = Study(path)
+        # Reading never waits; what changes the file has a connection of its own, and waits in a thread.
+        self.study, self._changing = Study(path), Study(path, is_flushed=False)
         self.origins = origins
         self.box: BallotBox | None = None
         self._path = path
@@ -49,7 +53,7 @@ class AnnotationServer:
         self._files["index.html"] = self._files["index.html"].replace(
             b'data-lang="auto"', f'data-lang="{lang}"'.encode()
         )
-        self._rendered: dict[int, dict[str, Any]] = {}
+        self._drawn: dict[int, tuple[str, str, str]] = {}
         self._by_rater = guarding.Limiter(per_s=20, burst=100)
         self._by_address = guarding.Limiter(per_s=5, burst=100)
 
@@ -76,6 +80,7 @@ class AnnotationServer:
         self.box = BallotBox(self._path)
         yield
         await asyncio.to_thread(self.box.close)
+        self._changing.close()
         self.study.close()
 
     # --- around every request ---
@@ -132,7 +137,7 @@ class AnnotationServer:
 
     async def _open_session(self, request: web.Request) -> web.Response:
         token = (await _body(request)).get("token")
-        opened = self.study.open_session(token) if isinstance(token, str) else None
+        opened = await asyncio.to_thread(self._changing.open_session, token) if isinstance(token, str) else None
         if opened is None:
             return _error(401, "this link is not valid, or has ended: ask for a new one")
         secret, rater = opened
@@ -168,16 +173,15 @@ class AnnotationServer:
         leaving_out = frozenset(int(part) for part in without.split(",") if part)
         numbers = self.study.upcoming(rater.id, int(wanted), leaving_out=leaving_out)
         done, total = self.study.progress(rater.id)
-        items = [await self._page_of(self.study.shown(rater.id, number)) for number in numbers]
-        return web.json_response({"items": items, "done": done, "total": total})
+        items = ",".join([await self._page_of(self.study.shown(rater.id, number)) for number in numbers])
+        return _json(f'{{"items":[{items}],"done":{done},"total":{total}}}')
 
     async def _item(self, request: web.Request) -> web.Response:
         rater, number = request[RATER], int(request.match_info["item"])
         shown = self._known(rater, number)
         vote = self.study.vote_of(rater.id, number)
-        return web.json_response(
-            {**await self._page_of(shown), "vote": shown_vote(vote, is_swapped=shown.is_swapped) if vote else None}
-        )
+        cast = json.dumps(shown_vote(vote, is_swapped=shown.is_swapped) if vote else None)
+        return _json(f'{(await self._page_of(shown))[:-1]},"vote":{cast}}}')
 
     def _known(self, rater: Rater, number: int) -> Shown:
         try:
@@ -185,13 +189,19 @@ class AnnotationServer:
         except DataError as error:
             raise web.HTTPNotFound(text=str(error)) from error
 
-    async def _page_of(self, shown: Shown) -> dict[str, Any]:
-        """What the page shows of an item; the trees are made once for all raters, and beside the event loop."""
-        if shown.id not in self._rendered:
-            self._rendered[shown.id] = await asyncio.to_thread(_trees, shown)
-        trees = self._rendered[shown.id]
-        responses = trees["responses"][::-1] if shown.is_swapped else trees["responses"]
-        return {"item": shown.id, "is_red_team": shown.is_red_team, **trees, "responses": responses}
+    async def _page_of(self, shown: Shown) -> str:
+        """What the page shows of an item, as JSON: drawn once for all raters."""
+        if shown.id not in self._drawn:
+            self._drawn[shown.id] = await asyncio.to_thread(_draw, shown.item)
+        about, first, second = self._drawn[shown.id]
+        left, right = (second, first) if shown.is_swapped else (first, second)
+        red_team = json.dumps(shown.is_red_team)
+        return f'{{"item":{shown.id},"is_red_team":{red_team},{about},"responses":[{left},{right}]}}'
+
+    def draw_ahead(self) -> None:
+        """Draw the items before anybody waits for them; drawing beside requests would hold these up."""
+        items = list(self.study.items().items())[:MOST_DRAWN_AHEAD]
+        self._drawn = {number: _draw(item) for number, item in track(items, "drawing the pairs", len(items))}
 
     async def _vote(self, request: web.Request) -> web.Response:
         rater, sent = request[RATER], await _body(request)
@@ -212,20 +222,24 @@ class AnnotationServer:
         reads = (await _body(request)).get("reads")
         if not isinstance(reads, bool):
             raise web.HTTPBadRequest(text="'reads' has to be true or false")
-        await asyncio.to_thread(self.study.set_reads_red_team, request[RATER].id, reads)
+        await asyncio.to_thread(self._changing.set_reads_red_team, request[RATER].id, reads)
         done, total = self.study.progress(request[RATER].id)
         return web.json_response({"reads_red_team": reads, "done": done, "total": total})
 
 
-def _trees(shown: Shown) -> dict[str, Any]:
-    item = shown.item
-    return {
-        "turns": [{"role": turn.role, "tree": rendered(turn.content)} for turn in item.prompt.messages],
-        "reference": item.prompt.reference,
-        "responses": [
-            {"tree": rendered(one.text), "is_cut": one.finish is Finish.LENGTH} for one in (item.first, item.second)
-        ],
-    }
+def _draw(item: Item) -> tuple[str, str, str]:
+    """JSON of what does not depend on the rater, and of each response; sides are put together for each rater."""
+    turns = [{"role": turn.role, "tree": rendered(turn.content)} for turn in item.prompt.messages]
+    about = f'"turns":{json.dumps(turns)},"reference":{json.dumps(item.prompt.reference)}'
+    first, second = (
+        json.dumps({"tree": rendered(one.text), "is_cut": one.finish is Finish.LENGTH})
+        for one in (item.first, item.second)
+    )
+    return about, first, second
+
+
+def _json(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/json")
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -253,6 +267,7 @@ def serve(server: AnnotationServer, *, host: str, port: int, public_url: str, re
 
 
 async def _serve(server: AnnotationServer, host: str, port: int, public_url: str, ready: Callable[[str], None]) -> None:
+    server.draw_ahead()
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

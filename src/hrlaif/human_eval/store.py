@@ -55,17 +55,19 @@ _CURRENT = "version = (SELECT max(version) FROM votes o WHERE o.rater = votes.ra
 class Study:
     """An open study; one process may serve it while another adds raters.
 
+    Without `is_flushed` a power cut may take back what was changed last: for sessions, not for votes.
+
     Raises (from every method):
         DataError: The file is missing, damaged or no study, or the disk is full; the message says what to do.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_flushed: bool = True) -> None:
         self.path = path
         if not path.exists():
             raise DataError(f"{path}: no study here yet. Make one with `hrlaif annotate RUN --raters NAME,NAME`.")
         self._lock = threading.RLock()
         with self.explained():
-            self.db = connect(path)
+            self.db = connect(path, is_flushed=is_flushed)
             if self.db.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
                 raise DataError(f"{path}: not a study of this version. Move it away, or choose another run folder.")
         about = dict(self.db.execute("SELECT key, value FROM study"))
@@ -333,11 +335,11 @@ class Study:
         return _explained(self.path)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """The file, opened so that a commit has reached the disk when it returns."""
+def connect(path: Path, *, is_flushed: bool) -> sqlite3.Connection:
+    """The file; where `is_flushed`, a commit has reached the disk when it returns."""
     db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA synchronous = {'FULL' if is_flushed else 'NORMAL'}")
     return db
 
 

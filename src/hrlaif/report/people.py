@@ -44,8 +44,8 @@ def people(run: RunData) -> Section:
         tone="warning",
         tables=(_arms(run), _agreement(about), *_raters(about)),
         notes=(
-            "Satisfaction: over prompts, the share of votes that are satisfied. Alpha and kappa: 1 is full agreement, 0 "
-            "is chance. A pair of equal texts is a tie that nobody had to read.",
+            "Satisfaction: over prompts, the share of votes that are satisfied. Alpha and kappa: 1 is full agreement, "
+            "0 is chance. A pair of equal texts is a tie that nobody had to read.",
         ),
     )
 
