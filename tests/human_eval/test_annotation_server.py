@@ -169,7 +169,7 @@ def test_one_bad_vote_in_a_group_costs_no_other(tmp_path: Path) -> None:
         good = [vote(number, f"{number:016}") for number in range(3, 17)]
         with ThreadPoolExecutor(8) as pool:
             replies = list(pool.map(lambda one: client.ask("/api/votes", one)[0], [*good, *bad]))
-        assert replies == [200] * 14 + [503] * 6
+        assert replies == [200] * 14 + [409] * 6
         assert len(server.study.votes()) == 15
 
 

@@ -34,7 +34,7 @@ class BallotBox:
         """The version of the vote, committed.
 
         Raises:
-            DataError: It could not be saved, or its id is taken by another item.
+            DataError: It could not be saved; TakenError where its id is another item's.
         """
         saved: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.put(_Waiting(ballot, saved))

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hrlaif.errors import DataError
 from hrlaif.human_eval.items import Item
 from hrlaif.types import Rating, Verdict
+
+
+class TakenError(DataError):
+    """A vote's id is there already, with another rater or item."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from hrlaif.human_eval import guarding
 from hrlaif.human_eval.ballot_box import BallotBox
 from hrlaif.human_eval.casting import read_ballot, shown_vote
 from hrlaif.human_eval.items import Item
-from hrlaif.human_eval.records import Rater, Shown
+from hrlaif.human_eval.records import Rater, Shown, TakenError
 from hrlaif.human_eval.rendering import rendered
 from hrlaif.human_eval.store import Study
 from hrlaif.progress import track
@@ -97,7 +98,7 @@ class AnnotationServer:
             response = _error(error.status, error.text or error.reason)
         except DataError as error:
             # The file's path is nobody's business but the operator's.
-            print(f"annotation page: {error}", flush=True)
+            print(f"annotation page: {error}", file=sys.stderr, flush=True)
             response = _error(503, "not saved: the study's file cannot be used now")
         response.headers.update({**guarding.HEADERS, **response.headers})
         return response
@@ -214,7 +215,10 @@ class AnnotationServer:
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         assert self.box is not None
-        version = await self.box.cast(ballot)
+        try:
+            version = await self.box.cast(ballot)
+        except TakenError as error:
+            raise web.HTTPConflict(text=str(error)) from error
         done, total = self.study.progress(rater.id)
         return web.json_response({"saved": ballot.id, "version": version, "done": done, "total": total})
 

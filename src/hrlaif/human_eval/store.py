@@ -24,7 +24,7 @@ from hrlaif.artifacts import adapter, fingerprint
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval.dealing import Dealable, deal, place
 from hrlaif.human_eval.items import Item, named
-from hrlaif.human_eval.records import Ballot, Rater, Shown
+from hrlaif.human_eval.records import Ballot, Rater, Shown, TakenError
 from hrlaif.types import HumanVote, Rating, Task, Verdict
 
 VOTES = "votes.sqlite"
@@ -245,7 +245,7 @@ class Study:
         """Add votes in one commit and return each one's version; an id that is there already adds nothing.
 
         Raises:
-            DataError: An id is there with another rater or item; nothing of the batch is added.
+            TakenError: An id is there with another rater or item; nothing of the batch is added.
         """
         with self._transaction():
             return [self._cast(ballot) for ballot in ballots]
@@ -254,7 +254,7 @@ class Study:
         there = self.db.execute("SELECT rater, item, version FROM votes WHERE id = ?", (ballot.id,)).fetchone()
         if there is not None:
             if there[:2] != (ballot.rater, ballot.item):
-                raise DataError(f"vote {ballot.id!r} is there already, on another item")
+                raise TakenError(f"vote {ballot.id!r} is there already, on another item")
             return int(there[2])
         rater_item = (ballot.rater, ballot.item)
         ((version,),) = self.db.execute(

@@ -124,7 +124,7 @@ async function send(vote) {
     return "closed";
   }
   if (reply.status === 403) await ask("/api/state"); // brings a new token
-  return reply.error ?? "unreachable";
+  return reply.status === 409 || reply.status === 400 || reply.status === 404 ? "refused" : "unreachable";
 }
 
 // Replies may overtake each other, and nothing that is rated becomes unrated.
@@ -137,12 +137,11 @@ function count(reply) {
 
 async function next() {
   if (place < rated.length) return reopen(rated[place]);
-  if (!queue.length) await fetchAhead();
   if (queue.length) {
     current = queue.shift();
     show(null);
-    fetchAhead();
   }
+  await fetchAhead(); // shows what it brings where nothing is shown
 }
 
 async function fetchAhead() {
@@ -156,12 +155,12 @@ async function fetchAhead() {
     queue.push(...reply.items.filter((one) => !queue.some((other) => other.item === one.item)));
     count(reply);
     showProgress();
-    if (!queue.length && !current) finished();
+    if (!current && place === rated.length) await (queue.length ? next() : finished());
   } else if (reply.status === 401) {
     closed();
   } else {
     if (!current) waiting();
-    setTimeout(async () => (current ? fetchAhead() : next()), RETRY_MS);
+    setTimeout(fetchAhead, RETRY_MS);
   }
 }
 

@@ -54,6 +54,8 @@ export class Outbox {
           this.changed();
           continue;
         }
+        // What the server will not take holds up none of the others.
+        if (outcome === "refused") this.keep([...this.votes().filter((vote) => vote.id !== votes[0].id), votes[0]]);
         this.problem = outcome;
         this.changed();
         if (outcome === "closed") return;
