@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from hrlaif.types import Message, Prompt, Satisfaction, Split, Task, Verdict
 
 ON_ITEM = "!document.getElementById('item').hidden && document.getElementById('question').textContent"
 ON_MESSAGE = "!document.getElementById('message').hidden && document.getElementById('message-title').textContent"
+DONE = f"{ON_MESSAGE} === 'All done. Thank you!'"
 LEFT = "document.querySelector('[data-side=left] .text').textContent"
 SAVED = "document.getElementById('saved').textContent"
 COUNT = "document.getElementById('count').textContent"
@@ -86,12 +88,13 @@ def test_two_raters_by_keyboard_through_a_killed_browser_and_a_killed_server_los
             await asyncio.sleep(0.1)
             server.start()
             await anna.open(links["anna"])
-            while not await anna.evaluate(ON_MESSAGE):
-                await rate(anna, lambda left: plan("anna", left))
-            while not await ben.evaluate(ON_MESSAGE):
-                await rate(ben, lambda left: plan("ben", left))
+            # Seven votes were saved before, and two waited in the browser: neither has to be cast again.
+            await anna.wait_for(f"{COUNT} === '9 of 20'")
+            for tab, name in ((anna, "anna"), (ben, "ben")):
+                while await tab.wait_for(f"({ON_ITEM} && 'item') || ({DONE} && 'done')") == "item":
+                    await rate(tab, functools.partial(plan, name))
             for tab in (anna, ben):
-                await tab.wait_for(f"{ON_MESSAGE} === 'All done. Thank you!' && {COUNT} === '20 of 20'")
+                await tab.wait_for(f"{DONE} && {COUNT} === '20 of 20'")
                 assert tab.dialogs == []
                 # The link's token has left the address bar.
                 assert "#" not in await tab.evaluate("location.href")
@@ -154,7 +157,7 @@ def test_texts_of_a_hostile_model_change_nothing_on_the_page(
                 assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
                 seen |= set(await tab.evaluate(inside))
                 await tab.press("e", "a", "k", "2", "Enter")
-            await tab.wait_for(f"{ON_MESSAGE} === 'All done. Thank you!'")
+            await tab.wait_for(DONE)
             assert tab.dialogs == []
             assert tab.problems == []
             assert {url.split("/")[2] for url in tab.requests if not url.startswith("about:")} == {f"127.0.0.1:{port}"}
@@ -234,7 +237,7 @@ def test_red_team_items_are_announced_covered_and_may_be_left_out(
                 await tab.press("a", "k", "2", "Enter")
             await tab.wait_for(warned)
             await tab.press("s")
-            await tab.wait_for(f"{ON_MESSAGE} === 'All done. Thank you!'")
+            await tab.wait_for(DONE)
 
     asyncio.run(work())
     with Study(run / "votes.sqlite") as study:
@@ -275,7 +278,7 @@ def test_a_mind_can_be_changed_and_the_page_speaks_chinese_on_a_small_screen(
                 await tab.wait_for(f"document.documentElement.lang === 'en' && {ON_ITEM}") == "Which answer is better?"
             )
             await tab.press("x", "Enter")
-            await tab.wait_for(f"{ON_MESSAGE} === 'All done. Thank you!' && {COUNT} === '2 of 2'")
+            await tab.wait_for(f"{DONE} && {COUNT} === '2 of 2'")
 
     asyncio.run(work())
     with Study(run / "votes.sqlite") as study:
