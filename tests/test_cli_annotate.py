@@ -82,7 +82,7 @@ def test_each_rater_gets_a_link_once_and_a_new_one_on_request(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--links-only"], "there is no rater yet. Name them: --raters anna,ben"),
+        (["--links-only"], "no study here yet. Make one with `hrlaif annotate RUN --raters NAME,NAME`"),
         (["--host", "0.0.0.0", "--raters", "a"], "say with --public-url at which address raters reach this page"),
         (["--public-url", "rate.test", "--raters", "a"], "has to be http(s)://HOST"),
         (["--public-url", "https://rate.test/x", "--raters", "a"], "has to be http(s)://HOST"),
@@ -90,8 +90,8 @@ def test_each_rater_gets_a_link_once_and_a_new_one_on_request(tmp_path: Path) ->
         (["--lang", "de", "--raters", "a"], "'de' is not a language of the page"),
         (["--raters", "a\u202eb"], "too long for a name, or holds what cannot be printed"),
         (["--raters", "a", "--port", "0"], "links need a fixed --port"),
-        (["--renew", "nobody"], "there is no rater 'nobody'"),
-        (["--export", "x", "--as", "xml"], "--as: 'xml' is none of votes"),
+        (["--raters", "a", "--links-only", "--renew", "nobody"], "there is no rater 'nobody'"),
+        (["--export", "x"], "no study here yet"),
         (["--import", "x.json", "--from", "word"], "--from: 'word' is none of argilla"),
     ],
 )

@@ -50,7 +50,9 @@ def annotate(
     base = _base(host, port, public_url)
     if lang not in ("auto", "en", "zh"):
         raise ConfigError(f"--lang: {lang!r} is not a language of the page. Use en, zh or auto.")
-    with _study(folder, overlap=overlap, compare=compare, most_prompts=prompts, checks=checks) as study:
+    with _study(
+        folder, raters=bool(raters or imported), overlap=overlap, compare=compare, most_prompts=prompts, checks=checks
+    ) as study:
         if imported is not None:
             print(import_votes(study, imported, source))
             return
@@ -123,7 +125,7 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _study(folder: Path, *, overlap: int, compare: str, most_prompts: int, checks: int) -> Study:
+def _study(folder: Path, *, raters: bool, overlap: int, compare: str, most_prompts: int, checks: int) -> Study:
     """The run's study, made from its answers where there is none yet."""
     from hrlaif import artifacts, prompts
     from hrlaif.errors import DataError
@@ -133,7 +135,8 @@ def _study(folder: Path, *, overlap: int, compare: str, most_prompts: int, check
 
     path = folder / VOTES
     config = open_folder(folder).config
-    if path.exists():
+    if path.exists() or not raters:
+        # Without raters to come there is nothing to make one for, and the message says so.
         return Study(path)
     arms = ("start", *config.arms)
     asked = list(artifacts.read_records(folder / "prompts.jsonl", Prompt))

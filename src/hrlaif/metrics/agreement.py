@@ -50,25 +50,36 @@ def krippendorff_alpha(
     (Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, part C). Interval: percentiles of `resamples`
     draws of whole units. `n` counts the units. No number (NaN) with fewer than two units or values.
     """
-    counted = [Counter(unit) for unit in units if len(unit) > 1]
-    value = _alpha(counted)
-    if value is None or len(counted) < 2:
-        return unmeasured(name, n=len(counted))
+    # What one unit says is how often it got each value; units that say the same are counted together, so that drawing
+    # them again costs little.
+    kinds = Counter(frozenset(Counter(unit).items()) for unit in units if len(unit) > 1)
+    n = kinds.total()
+    value = _alpha(kinds)
+    if value is None or n < 2:
+        return unmeasured(name, n=n)
     draw = random.Random(seed)
-    drawn = (_alpha(draw.choices(counted, k=len(counted))) for _ in range(resamples))
+    # In an order that is the same in every process.
+    listed = sorted(kinds, key=lambda kind: sorted((str(rating), count) for rating, count in kind))
+    weights = [kinds[kind] for kind in listed]
+    drawn = (_alpha(Counter(draw.choices(listed, weights, k=n))) for _ in range(resamples))
     # A draw in which all ratings are one value has no alpha; it says nothing about how far off the value may be.
     found = sorted(alpha for alpha in drawn if alpha is not None)
     low, high = found[int(0.025 * len(found))], found[int(0.975 * len(found))]
-    return Metric(name, value, min(value, low), max(value, high), len(counted))
+    return Metric(name, value, min(value, low), max(value, high), n)
 
 
-def _alpha(units: Sequence[Counter[Hashable]]) -> float | None:
+def _alpha(kinds: Counter[frozenset[tuple[Hashable, int]]]) -> float | None:
+    """Alpha of units by what they say and how many of them say it."""
     totals: Counter[Hashable] = Counter()
     seen = 0.0
-    for unit in units:
-        totals.update(unit)
-        m = unit.total()
-        seen += (m * m - sum(count * count for count in unit.values())) / (m - 1)
+    for kind, times in kinds.items():
+        m = 0
+        squares = 0
+        for rating, count in kind:
+            totals[rating] += times * count
+            m += count
+            squares += count * count
+        seen += times * (m * m - squares) / (m - 1)
     n = totals.total()
     expected = n * n - sum(count * count for count in totals.values())
     return 1 - seen * (n - 1) / expected if expected else None
