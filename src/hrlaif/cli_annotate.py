@@ -50,6 +50,8 @@ def annotate(
     base = _base(host, port, public_url)
     if lang not in ("auto", "en", "zh"):
         raise ConfigError(f"--lang: {lang!r} is not a language of the page. Use en, zh or auto.")
+    if (raters or renew) and not port and not links_only:
+        raise ConfigError("links need a fixed --port, or they end with this server. Choose one.")
     with _study(
         folder, raters=bool(raters or imported), overlap=overlap, compare=compare, most_prompts=prompts, checks=checks
     ) as study:
@@ -67,8 +69,6 @@ def annotate(
             _tell(f"there already, with the link they have: {', '.join(old)} (--renew NAME gives a new one)")
         if not study.raters():
             raise ConfigError("there is no rater yet. Name them: --raters anna,ben")
-        if links and not links_only and not port:
-            raise ConfigError("links need a fixed --port, or they end with this server. Choose one.")
         for name, token in links.items():
             print(f"{name}: {base}/{f'?lang={lang}' if lang != 'auto' else ''}#{token}", flush=True)
         for line in _how_far(study):
