@@ -155,7 +155,8 @@ class AnnotationServer:
         done, total = self.study.progress(rater.id)
         return {
             "csrf": guarding.csrf_token(secret),
-            "rater": {"key": rater.id, "name": rater.name},
+            # What waits in a browser belongs to this study, whatever else is served at the same address.
+            "rater": {"key": f"{self.study.id}-{rater.id}", "name": rater.name},
             "reads_red_team": rater.reads_red_team,
             "done": done,
             "total": total,

@@ -31,7 +31,6 @@ VOTES = "votes.sqlite"
 """The study's file in a run folder."""
 FORMAT = 1
 DAY_S = 86_400.0
-_LOCK_TIMEOUT_S = 30.0
 _SCHEMA = """
 CREATE TABLE study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE items (
@@ -72,7 +71,7 @@ class Study:
                 raise DataError(f"{path}: not a study of this version. Move it away, or choose another run folder.")
         about = dict(self.db.execute("SELECT key, value FROM study"))
         self.seed, self.overlap = int(about["seed"]), int(about["overlap"])
-        self.compare: str = about["compare"]
+        self.id, self.compare = about["id"], about["compare"]
         self.same: tuple[tuple[str, str, str], ...] = tuple(tuple(one) for one in json.loads(about["same"]))
         self._items: dict[int, Item] = {}
 
@@ -96,7 +95,8 @@ class Study:
         with _explained(path):
             db = sqlite3.connect(temporary)
             db.executescript(_SCHEMA)
-            about = {"seed": str(seed), "overlap": str(overlap), "compare": compare, "same": json.dumps(same)}
+            about = {"id": secrets.token_hex(8), "seed": str(seed), "overlap": str(overlap), "compare": compare}
+            about["same"] = json.dumps(same)
             db.executemany("INSERT INTO study VALUES (?, ?)", about.items())
             rows = [
                 (
@@ -337,7 +337,7 @@ class Study:
 
 def connect(path: Path, *, is_flushed: bool) -> sqlite3.Connection:
     """The file; where `is_flushed`, a commit has reached the disk when it returns."""
-    db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {'FULL' if is_flushed else 'NORMAL'}")
     return db

@@ -1,7 +1,9 @@
 // The page: one item at a time, the next ones already here, every vote in the outbox before the next item is shown.
 
+import { drawnTurn, furnishAnswer, sectionOf } from "/static/answer.js";
 import { ask } from "/static/api.js";
-import { Outbox } from "/static/outbox.js";
+import { chosenLang, rememberLang, writeTexts } from "/static/lang.js";
+import { newId, Outbox } from "/static/outbox.js";
 import { FLAWS, TEXTS } from "/static/texts.js";
 import { fill } from "/static/tree.js";
 
@@ -27,50 +29,14 @@ let isFinished = false;
 
 // --- language ---
 
-function chosenLang() {
-  const asked = new URLSearchParams(location.search).get("lang") ?? stored("hrlaif.lang");
-  const given = asked ?? document.documentElement.dataset.lang;
-  return given in TEXTS ? given : navigator.language.startsWith("zh") ? "zh" : "en";
-}
-
-function stored(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
 function speak(lang) {
   texts = TEXTS[lang];
-  document.documentElement.lang = lang;
-  document.title = texts.title;
-  for (const element of document.querySelectorAll("[data-text]")) element.textContent = texts[element.dataset.text];
-  for (const side of SIDES) $(`${side}-title`).textContent = texts[side];
-  $("keys").replaceChildren(
-    ...texts.keys.flatMap(([keys, what]) => {
-      const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
-      for (const key of keys.split(" ")) {
-        const shown = document.createElement(key === "/" ? "span" : "kbd");
-        shown.textContent = key;
-        term.append(shown, " ");
-      }
-      detail.textContent = what;
-      return [term, detail];
-    }),
-  );
+  writeTexts(lang);
 }
 
 function switchLang() {
   const lang = texts === TEXTS.en ? "zh" : "en";
-  try {
-    localStorage.setItem("hrlaif.lang", lang);
-  } catch {
-    // Without storage the choice holds until the page is closed.
-  }
-  const query = new URLSearchParams(location.search);
-  query.delete("lang");
-  history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));
+  rememberLang(lang);
   speak(lang);
   again();
 }
@@ -195,10 +161,6 @@ function save() {
   next();
 }
 
-function newId() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 // --- what is shown ---
 
 function only(id) {
@@ -276,7 +238,7 @@ function draw() {
   $("reference").hidden = !current.reference;
   $("reference-text").textContent = current.reference ?? "";
   showReference(false);
-  $("turns").replaceChildren(...(isUncovered ? current.turns.map((turn) => drawnTurn(turn)) : []));
+  $("turns").replaceChildren(...(isUncovered ? current.turns.map((turn) => drawnTurn(turn, current.turns.length === 1, texts)) : []));
   current.responses.forEach((response, index) => {
     const section = sectionOf(SIDES[index]);
     const text = section.querySelector(".text");
@@ -287,17 +249,6 @@ function draw() {
   });
   only("item");
   for (const side of SIDES) offerAll(side);
-}
-
-function drawnTurn(turn) {
-  const [box, role, text] = ["div", "h3", "div"].map((tag) => document.createElement(tag));
-  box.className = "turn";
-  role.textContent = texts[turn.role] ?? turn.role;
-  role.hidden = current.turns.length === 1;
-  text.className = "text whole";
-  fill(text, turn.tree);
-  box.append(role, text);
-  return box;
 }
 
 function offerAll(side) {
@@ -423,32 +374,8 @@ function pressed(event) {
   event.preventDefault();
 }
 
-function sectionOf(side) {
-  return document.querySelector(`.response[data-side="${side}"]`);
-}
-
 function furnish() {
-  for (const [side, yes, no] of [["left", "A", "S"], ["right", "K", "L"]]) {
-    const section = sectionOf(side);
-    section.append($("response").content.cloneNode(true));
-    section.querySelector("h2").id = `${side}-title`;
-    for (const [name, key, satisfied] of [[".yes", yes, true], [".no", no, false]]) {
-      section.querySelector(`${name} kbd`).textContent = key;
-      section.querySelector(name).addEventListener("click", () => satisfy(side, satisfied));
-    }
-    section.querySelector(".all").addEventListener("click", showAll);
-    for (const [flaw, key] of FLAWS) {
-      const [button, label, shown] = ["button", "span", "kbd"].map((tag) => document.createElement(tag));
-      button.type = "button";
-      button.className = "choice";
-      button.dataset.flaw = flaw;
-      label.dataset.text = flaw;
-      shown.textContent = key;
-      button.append(label, " ", shown);
-      button.addEventListener("click", () => tick(side, flaw));
-      section.querySelector(".flaws").append(button);
-    }
-  }
+  for (const side of SIDES) furnishAnswer(side, { satisfy, tick, showAll });
   for (const button of document.querySelectorAll("[data-choice]")) {
     button.addEventListener("click", () => choose(button.dataset.choice));
   }

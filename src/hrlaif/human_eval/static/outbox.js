@@ -4,6 +4,10 @@
 const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 3000;
 
+export function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export class Outbox {
   constructor(key, { send, changed }) {
     this.key = `hrlaif.votes.${key}`;
