@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from hrlaif import cli_handoff, cli_seeds
+from hrlaif import cli_annotate, cli_handoff, cli_seeds
 
 if TYPE_CHECKING:
     from hrlaif.config import Config, EndpointSection, JudgeSection
@@ -265,6 +265,7 @@ def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help
 
 cli_handoff.add_to(app, _reported)
 cli_seeds.add_to(app, _reported, _print_table)
+cli_annotate.add_to(app, _reported)
 
 
 @calibrate_app.command("verifier")

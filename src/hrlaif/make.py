@@ -12,14 +12,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from hrlaif import artifacts, labels, pairs, prompts, responses, work
+from hrlaif import artifacts, human_eval, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
 from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
-from hrlaif.types import Cost, Evaluation, Label, Pair, Prompt, RedTeamCase, Response, Split, Task, Verification
+from hrlaif.types import (
+    Cost,
+    Evaluation,
+    Label,
+    Pair,
+    Prompt,
+    RedTeamCase,
+    Response,
+    SatisfactionVerdict,
+    Split,
+    Task,
+    Verification,
+)
 
 Record = TypeVar("Record")
 # Agreement with people that a coin reaches on pairs without ties.
@@ -304,12 +316,36 @@ def make_evaluation(run: Run, step: Step) -> None:
     )
 
 
+def make_ratings(run: Run, step: Step) -> None:
+    """Sum up people's votes on the answers that the run has now."""
+    answers = {
+        f"{name}:{response.id}": response.text
+        for name in ("start", *run.config.arms)
+        for response in read(run, f"answers/{name}.jsonl", Response)
+    }
+    with (
+        human_eval.Study(run.folder / human_eval.VOTES) as study,
+        artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out,
+    ):
+        found = human_eval.outcomes_of(study, answers)
+        artifacts.write_records(out / "labels.jsonl", found.labels, fingerprint=step.fingerprint)
+        artifacts.write_records(out / "satisfaction.jsonl", found.satisfaction, fingerprint=step.fingerprint)
+        artifacts.write_json(out / "about.json", found.about)
+
+
 def make_metrics(run: Run, step: Step) -> None:
-    """Sum the evaluation up."""
+    """Sum the evaluation up, with people's votes where there are any."""
     from hrlaif import evaluation
 
+    people, ratings = None, run.folder / "ratings"
+    if ratings in step.inputs:
+        people = evaluation.People(
+            read(run, "ratings/labels.jsonl", Label),
+            read(run, "ratings/satisfaction.jsonl", SatisfactionVerdict),
+            artifacts.read_json(ratings / "about.json"),
+        )
     rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    artifacts.write_json(step.path, evaluation.summarise(rows, seed=run.config.seed))
+    artifacts.write_json(step.path, evaluation.summarise(rows, seed=run.config.seed, people=people))
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
 
 

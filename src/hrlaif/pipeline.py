@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hrlaif import artifacts, prompts
+from pathlib import Path
+
+from hrlaif import artifacts, human_eval, prompts
 from hrlaif.config import BUNDLED, Config
 from hrlaif.make import (
     make_answers,
@@ -13,6 +15,7 @@ from hrlaif.make import (
     make_pairs,
     make_policy,
     make_prompts,
+    make_ratings,
     make_report,
     make_responses,
     make_reward,
@@ -67,6 +70,11 @@ def _regression(config: Config) -> object:
     section = config.red_team
     decoding = [section.responses_per_attack, section.temperature, section.max_tokens]
     return [_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
+
+
+def _votes(config: Config) -> Path:
+    """Votes come from people, whenever they do: no stage makes them, and what rests on them follows their state."""
+    return Path(config.run_dir) / human_eval.VOTES
 
 
 STAGES: tuple[Stage, ...] = (
@@ -188,7 +196,16 @@ STAGES: tuple[Stage, ...] = (
         make_evaluation,
         extra="train",
     ),
-    Stage("metrics", "evaluate", ("evaluation.jsonl",), "metrics.json", lambda _: None, make_metrics),
+    Stage(
+        "ratings",
+        "evaluate",
+        ("answers/{every}.jsonl",),
+        "ratings",
+        lambda config: human_eval.digest(_votes(config)),
+        make_ratings,
+        wanted=lambda config: _votes(config).exists(),
+    ),
+    Stage("metrics", "evaluate", ("evaluation.jsonl", "ratings"), "metrics.json", lambda _: None, make_metrics),
     Stage(
         "report",
         "report",

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from hrlaif.metrics import agreement, cohen_kappa, flip_rate
+from hrlaif.metrics import agreement, cohen_kappa, flip_rate, krippendorff_alpha
 from hrlaif.types import Verdict
 
 FIRST, SECOND, TIE, UNREADABLE = Verdict.FIRST, Verdict.SECOND, Verdict.TIE, Verdict.UNREADABLE
@@ -58,3 +58,35 @@ def test_kappa_covers_the_true_kappa_about_95_times_of_100() -> None:
         kappa = cohen_kappa(rows)
         covered += kappa.low <= 0.6 <= kappa.high
     assert 0.92 * 600 <= covered <= 0.98 * 600
+
+
+def units(*raters: str) -> list[list[str]]:
+    """One row of ratings per rater, "." where there is none, as the things they rated."""
+    return [[value for value in unit if value != "."] for unit in zip(*(row.split() for row in raters), strict=True)]
+
+
+def test_alpha_of_the_published_examples() -> None:
+    # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): part A, two raters and two values: 0.095.
+    two = krippendorff_alpha(units("0 1 0 0 0 0 0 0 1 0", "1 1 1 0 0 1 0 0 0 0"))
+    assert two.value == pytest.approx(0.095, abs=5e-4)
+    # Part C, four raters, five values, missing ratings, one thing that a single rater saw: 0.743.
+    four = krippendorff_alpha(
+        units(
+            "1 2 3 3 2 1 4 1 2 . . .",
+            "1 2 3 3 2 2 4 1 2 5 . 3",
+            ". 3 3 3 2 3 4 2 2 5 1 .",
+            "1 2 3 3 2 4 4 1 2 5 1 .",
+        )
+    )
+    assert four.value == pytest.approx(0.743, abs=5e-4)
+    assert four.n == 11
+    assert four.low < 0.743 < four.high
+
+
+def test_alpha_is_one_for_raters_who_agree_and_has_no_number_where_nothing_varies() -> None:
+    assert krippendorff_alpha([("a", "a"), ("b", "b"), ("a", "a")]).value == 1.0
+    # Two raters who never agree on two values: seen 1, expected 2 * 2 * 2 / (4 * 3) = 2/3, alpha 1 - 3/2.
+    assert krippendorff_alpha([("a", "b"), ("b", "a")]).value == pytest.approx(-0.5)
+    assert math.isnan(krippendorff_alpha([("a", "a"), ("a", "a")]).value)
+    assert math.isnan(krippendorff_alpha([("a", "b"), ("a",)]).value)
+    assert math.isnan(krippendorff_alpha([]).value)

@@ -11,7 +11,7 @@ import pytest
 
 from hrlaif.artifacts import write_json, write_records
 from hrlaif.config import Config
-from hrlaif.evaluation import summarise
+from hrlaif.evaluation import People, summarise
 from hrlaif.metrics import measured, wilson
 from hrlaif.types import (
     Attack,
@@ -31,6 +31,7 @@ from hrlaif.types import (
     RedTeamCase,
     Response,
     Satisfaction,
+    SatisfactionVerdict,
     Split,
     Task,
     Verdict,
@@ -75,10 +76,28 @@ def build_run(folder: Path, *, per_category: int = 24, seed: int = 0) -> Path:
     )
     for arm in SERIES[1:]:
         _arm(draw, folder / arm, arm, trained)
-    write_json(folder / "metrics.json", summarise(rows, seed=seed))
+    write_json(folder / "metrics.json", summarise(rows, seed=seed, people=_people(draw, rows)))
     write_json(folder / "calibration.json", CALIBRATION)
     write_json(folder / "costs.json", COSTS)
     return folder
+
+
+def _people(draw: Draw, rows: Iterable[Evaluation]) -> People:
+    """One rater's votes on every third prompt that the judge compared."""
+    compared = [row for row in rows if row.verdict is not None][::3]
+    labels, votes = [], []
+    for row in compared:
+        start = f"start:{row.prompt_id}/start/0"
+        ids = (row.prompt_id, f"{row.arm}:{row.response.id}", start)
+        verdict = draw.choice((Verdict.FIRST, Verdict.TIE, Verdict.SECOND))
+        judgement = Judgement(*ids, 0.5, verdict, "human: anna", "")
+        labels.append(Label(*ids, 0.5, verdict, Basis.HUMAN, Evidence((), (judgement,))))
+        for name in ids[1:]:
+            satisfied = draw.choice((Satisfaction.YES, Satisfaction.NO))
+            votes.append(SatisfactionVerdict(name, satisfied, None, "", "human: anna", ""))
+    rater = {"rater": "anna", "votes": len(labels), "median_s": 21.0, "flags": []}
+    about = {"votes": len(labels), "pairs": len(labels), "pairs_rated": len(labels), "raters": [rater]}
+    return People(labels, votes, about)
 
 
 def _write(path: Path, records: Iterable[object], **manifest: object) -> None:

@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from hrlaif.artifacts import count_by
+from hrlaif.evaluation.people import People, about_people, people_difference, people_metrics, people_sentences
 from hrlaif.evaluation.sentences import sentences
 from hrlaif.metrics import (
     bootstrap_mean,
@@ -33,7 +34,7 @@ _OPENING_WORDS = 5
 Rows = Mapping[str, Evaluation]
 
 
-def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
+def summarise(rows: Iterable[Evaluation], *, seed: int, people: People | None = None) -> dict[str, Any]:
     """All numbers of an evaluation as plain values; what could not be measured is left out, never 0.
 
     - `arms`: in the order of the rows.
@@ -46,6 +47,8 @@ def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
     Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, unjudged (red team),
     over_refusal (refused or evaded, of benign tricky prompts), over_refusal_lenient (refused only), win_ratio,
     win_ratio_length_controlled, length (words), reward. Unreadable and unjudged answers are in no other share.
+
+    With votes of `people`, human_satisfaction and human_win_ratio stand beside these, and `people` says who rated.
     """
     every = list(rows)
     arms = list(dict.fromkeys(row.arm for row in every))
@@ -59,10 +62,11 @@ def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "arms": arms,
         "metrics": {
-            arm: {group: _metrics(parts[arm], parts[start], seed) for group, parts in groups.items()} for arm in arms
+            arm: {group: _metrics(parts[arm], parts[start], seed, people) for group, parts in groups.items()}
+            for arm in arms
         },
         "differences": {
-            arm: {group: _differences(parts[arm], parts[start], seed) for group, parts in groups.items()}
+            arm: {group: _differences(parts[arm], parts[start], seed, people) for group, parts in groups.items()}
             for arm in arms[1:]
         },
         "tests": {
@@ -71,7 +75,9 @@ def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
         "counts": _counts(every, judged, by_arm),
         "monitors": {arm: _monitors([row.response.text for row in of_arm.values()]) for arm, of_arm in by_arm.items()},
     }
-    return {**summary, "sentences": sentences(summary)}
+    if people and arms:
+        summary["people"] = about_people(people, by_arm, start)
+    return {**summary, "sentences": [*sentences(summary), *people_sentences(summary)]}
 
 
 def _of_category(rows: Rows, category: str) -> Rows:
@@ -115,7 +121,7 @@ _SHARES: dict[str, Callable[[Evaluation], bool | None]] = {
 }
 
 
-def _metrics(arm: Rows, start: Rows, seed: int) -> dict[str, dict[str, Any]]:
+def _metrics(arm: Rows, start: Rows, seed: int, people: People | None) -> dict[str, dict[str, Any]]:
     rows = list(arm.values())
     compared = [(row, start[row.prompt_id]) for row in rows if row.verdict is not None and row.prompt_id in start]
     verdicts = [row.verdict for row, _ in compared if row.verdict is not None]
@@ -127,6 +133,7 @@ def _metrics(arm: Rows, start: Rows, seed: int) -> dict[str, dict[str, Any]]:
             length_controlled_win_ratio(verdicts, [row.words - other.words for row, other in compared]),
             bootstrap_mean([row.words for row in rows], name="length", seed=seed, unit="words"),
             bootstrap_mean(rewards, name="reward", seed=seed, unit="score"),
+            *(people_metrics(people, arm, start) if people else ()),
         ]
     )
 
@@ -143,13 +150,15 @@ def _both(first: Rows, second: Rows, name: str) -> list[tuple[bool, bool]]:
     return [(one, other) for one, other in pairs if one is not None and other is not None]
 
 
-def _differences(arm: Rows, start: Rows, seed: int) -> dict[str, dict[str, Any]]:
+def _differences(arm: Rows, start: Rows, seed: int, people: People | None) -> dict[str, dict[str, Any]]:
     found = [paired_shares(_both(arm, start, name), name=name) for name in _SHARES]
     lengths = [(row.words, start[prompt_id].words) for prompt_id, row in arm.items() if prompt_id in start]
     rewards = [(r.reward, r.start_reward) for r in arm.values() if r.reward is not None and r.start_reward is not None]
     for name, unit, pairs in (("length", "words", lengths), ("reward", "score", rewards)):
         mine, theirs = [float(one) for one, _ in pairs], [float(other) for _, other in pairs]
         found.append(paired_difference(mine, theirs, name=name, seed=seed, unit=unit))
+    if people:
+        found.append(people_difference(people, arm, start, seed=seed))
     return measured(found)
 
 

@@ -10,6 +10,8 @@ MEASURES = {
     "satisfaction": "Satisfaction, %",
     "win_ratio": "Win ratio against the start, %",
     "win_ratio_length_controlled": "Win ratio at equal length, %",
+    "human_satisfaction": "Satisfaction by people, %",
+    "human_win_ratio": "Win ratio by people, %",
     "correct": "Correct answers, %",
     "harmful": "Harmful, %",
     "over_refusal": "Over-refusal, %",

@@ -4,7 +4,7 @@ What cannot be measured (no rows, or one row where a spread is needed) has the v
 `measured` leaves such metrics out, so that a file never holds a number that means nothing.
 """
 
-from hrlaif.metrics.agreement import agreement, cohen_kappa, flip_rate
+from hrlaif.metrics.agreement import agreement, cohen_kappa, flip_rate, krippendorff_alpha
 from hrlaif.metrics.correlation import spearman
 from hrlaif.metrics.means import bootstrap_mean, paired_difference
 from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
@@ -21,6 +21,7 @@ __all__ = [
     "discordant",
     "distinct_n",
     "flip_rate",
+    "krippendorff_alpha",
     "length_controlled_win_ratio",
     "mcnemar",
     "measured",

@@ -19,6 +19,8 @@ NAMES = {
     "satisfaction": "Satisfaction",
     "win_ratio": "Win ratio",
     "win_ratio_length_controlled": "Win ratio, length-controlled",
+    "human_satisfaction": "Satisfaction by people",
+    "human_win_ratio": "Win ratio by people",
     "correct": "Correct",
     "harmful": "Harmful",
     "over_refusal_lenient": "Over-refusal, outright only",
