@@ -24,6 +24,7 @@ OPERATIONAL = {
     "url", "key_env", "weight", "in_flight", "timeout_s", "retries", "requests_per_minute", "tokens_per_minute",
     "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "replicas", "budget_usd", "gate",
     "checkpoint_every", "batch_tokens", "device", "max_unjudged", "tensorboard",
+    "adapter_dir",
 }  # fmt: skip
 
 
