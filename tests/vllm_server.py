@@ -32,7 +32,8 @@ class VllmLike:
     `quirks` change what it does: `no runtime` (adapters cannot be loaded), `blind` (it does not see the folder),
     `stale` (all adapters are the first one), `old` (no token ids), `silent` (no log-probabilities), `no stop token`,
     `plain logprobs` (at temperature 1, vLLM's default), `forgets` (restarted after the first answer), `stalls`,
-    `ends` (after the third adapter), `renames`, `short` (a context of 20 tokens), `locked`. `failures` many calls fail with 503 first.
+    `ends` (at the fourth adapter), `renames`, `short` (a context of 20 tokens), `locked`. The first `failures` calls
+    fail with 503.
     """
 
     def __init__(self, base: Path, *quirks: str, failures: int = 0) -> None:
@@ -68,7 +69,13 @@ class VllmLike:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            """Does not mind who hangs up."""
+
+            def handle_error(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def __enter__(self) -> VllmLike:
@@ -90,7 +97,7 @@ class VllmLike:
             if self.failures:
                 self.failures -= 1
                 return 503, "busy"
-            if "ends" in self.quirks and len(self.loaded) == 3:
+            if "ends" in self.quirks and len(self.loaded) == 4:
                 return 500, "gone"
             if "locked" in self.quirks:
                 return 401, {"error": "Unauthorized"}

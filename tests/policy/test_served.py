@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,10 +36,16 @@ Serving = Callable[..., Any]
 
 
 class Letters:
-    """Scores a text by how many of its characters are letters."""
+    """Scores a text by how many of its characters are letters, and breaks off after so many calls."""
+
+    def __init__(self, calls: int = 999) -> None:
+        self.left = calls
 
     def score(self, conversations: Iterable[tuple[tuple[Message, ...], str]]) -> list[float]:
         """A score per text."""
+        self.left -= 1
+        if self.left < 0:
+            raise InterruptedError
         return [sum(c.isalpha() for c in text) / 8 for _, text in conversations]
 
 
@@ -71,8 +72,8 @@ def through(server: Any, section: PolicySection = FAST, **options: Any) -> Polic
     return section.model_copy(update={"endpoint": endpoint})
 
 
-def run(section: PolicySection, model: Path, out: Path) -> list[dict[str, float]]:
-    train(PROMPTS, base=str(model), reward=Letters(), section=section, out=out, seed=0, device="cpu")
+def run(section: PolicySection, model: Path, out: Path, reward: Letters | None = None) -> list[dict[str, float]]:
+    train(PROMPTS, base=str(model), reward=reward or Letters(), section=section, out=out, seed=0, device="cpu")
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -84,7 +85,7 @@ NOT_ALIKE = {"seconds", "tokens_per_s", "ratio_error", "server_kl"}
     [
         ({}, ()),
         ({"critic": "adapter", "temperature": 0.7}, ("plain logprobs", "no stop token")),
-        ({"advantages": "grpo", "samples_per_prompt": 2}, ("silent",)),
+        ({"advantages": "rloo", "samples_per_prompt": 3}, ("silent",)),
     ],
     ids=["critic on the policy", "critic apart", "no critic"],
 )
@@ -146,7 +147,7 @@ def test_the_gap_is_that_of_the_log_probabilities_that_fit() -> None:
     # k3 of d = ln 2 - 0: 2 - 1 - ln 2 = 0.307 for one token, 0 for the other; at temperature 1 both fit.
     read = [torch.tensor([[0.6931472, 0.0, 9.0], [-1.0, -1.0, 9.0]])]
     found = gap([Sampled((5, 6), False, (0.0, -1.0))], [read[0][:, [0, 0]]])
-    assert (found.tokens, found.kl, found.ratio_error) == (2, pytest.approx(0.15343), pytest.approx(1.0))
+    assert (found.tokens, found.kl, found.ratio_error) == (2, pytest.approx(0.15343, abs=1e-5), pytest.approx(1.0))
     assert gap([Sampled((5, 6), False, (0.0, -1.0))], read) == Gap(2, 0.0, 0.0)
     # A stop token that was put back has no number of the server's.
     assert gap([Sampled((5, 6), True, (0.0,))], read).tokens == 1
@@ -193,57 +194,34 @@ def test_a_server_that_is_not_there_is_an_error_and_one_that_is_busy_is_asked_ag
 def test_what_lost_its_server_goes_on_from_the_checkpoint_without_one(
     stopping_model: Path, tmp_path: Path, vllm_like: Serving
 ) -> None:
-    with vllm_like(stopping_model, "ends") as server, pytest.raises(ModelError, match="500 gone.*Checkpoints are kept"):
+    with (
+        vllm_like(stopping_model, "ends") as server,
+        pytest.raises(ModelError, match=r"500 gone.*Checkpoints are kept"),
+    ):
         run(through(server), stopping_model, tmp_path / "out")
     checkpoint = tmp_path / "out" / "checkpoints" / "step-000002"
     request = [SampleRequest(PROMPTS[0], "r", 1)]
     assert next(LocalSampler(str(checkpoint), device="cpu").sample(request, Decoding(max_tokens=4))).text
     resumed = run(FAST, stopping_model, tmp_path / "out")
     assert ["server_kl" in row for row in resumed] == [True, True, False]
-    assert not (tmp_path / "out" / "adapters").exists()
+    assert not (tmp_path / "out" / "checkpoints").exists()
 
 
-CHILD = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from hrlaif.config import PolicySection
-from hrlaif.policy import train
-from hrlaif.types import Message, Prompt, Task
-prompts = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN) for n in range(40)]
-
-class Letters:
-    def score(self, conversations):
-        return [sum(c.isalpha() for c in text) / 8 for _, text in conversations]
-
-base, out, section = sys.argv[1:]
-section = PolicySection.model_validate_json(section)
-train(prompts, base=base, reward=Letters(), section=section, out=Path(out), seed=0, device="cpu")
-"""
-
-
-def test_a_killed_training_takes_its_leftovers_off_the_server_and_ends_as_if_it_had_not_been(
+def test_what_a_broken_off_training_left_is_cleared_away_and_it_ends_as_if_it_had_not_been(
     stopping_model: Path, tmp_path: Path, vllm_like: Serving
 ) -> None:
-    section = FAST.model_copy(update={"steps": 6, "adapter_dir": str(tmp_path / "adapters")})
+    section = FAST.model_copy(update={"steps": 4, "adapter_dir": str(tmp_path / "adapters")})
     (tmp_path / "adapters" / "of others").mkdir(parents=True)
-    killed = tmp_path / "killed"
     with vllm_like(stopping_model) as server:
         expected = run(through(server, section), stopping_model, tmp_path / "whole")
-        arguments = [str(stopping_model), str(killed), through(server, section).model_dump_json()]
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stderr=subprocess.DEVNULL,
-        )
-        while not (killed / "checkpoints" / "step-000002").exists() and child.poll() is None:
-            time.sleep(0.005)
-        child.kill()
-        assert child.wait() == -signal.SIGKILL
-        resumed = run(through(server, section), stopping_model, killed)
+        # Nothing is cleared away on the way out, so this is what a killed process leaves.
+        with pytest.raises(InterruptedError):
+            run(through(server, section), stopping_model, tmp_path / "broken", Letters(calls=5))
+        assert len(server.adapters) == 1
+        assert len(list((tmp_path / "adapters").iterdir())) == 2
+        resumed = run(through(server, section), stopping_model, tmp_path / "broken")
         assert not server.adapters
-        assert len(server.loaded) == len(set(server.loaded)) > 10
+    assert len(set(server.loaded)) == 5 + 4 + 3
     assert [path.name for path in (tmp_path / "adapters").iterdir()] == ["of others"]
     times = {"seconds": 0, "tokens_per_s": 0}
     assert [{**row, **times} for row in resumed] == [{**row, **times} for row in expected]

@@ -253,7 +253,7 @@ class PolicySection(Section):
     `batch_tokens` is how many tokens are in memory at once (0: chosen for the device). Every `measure_every` steps and
     at the end, `held_out` prompts (at most a tenth of all) measure the policy; `keep` says which one is kept.
     After `warmup_steps` the learning rate falls to 0 (`schedule = "linear"`) or stays. `endpoint.url` samples responses
-    from a vLLM server that is given each step's adapter in `adapter_dir` (empty: in the policy's own folder).
+    from a vLLM server that is given each step's adapter in `adapter_dir` (empty: beside its checkpoints).
     """
 
     lora: LoraSection = LoraSection()

@@ -36,18 +36,18 @@ MOST_KL = 0.02
 class ServedPolicy:
     """A policy on a server. Of several processes the first saves and loads adapters, and all draw from them.
 
-    The server reads the adapters, one at a time, in `policy.adapter_dir` or in a folder of the training's `out`.
+    The server reads the adapters, one at a time, in `policy.adapter_dir` or beside the training's `checkpoints`.
     """
 
-    def __init__(self, section: PolicySection, out: Path) -> None:
+    def __init__(self, section: PolicySection, checkpoints: Path) -> None:
         self.section = section
-        self.folder = Path(section.adapter_dir or out / "adapters").resolve()
+        self.folder = Path(section.adapter_dir or checkpoints / "adapters").resolve()
         self._is_own_folder = not section.adapter_dir
         self.server = VllmServer(section.endpoint, key=KEY)
         self.name = ""
         self.step = -1
         # The machine too: trainings on two of them may have the same path, and one server.
-        training = hashlib.sha256(f"{platform.node()}\x1f{out.resolve()}".encode()).hexdigest()[:8]
+        training = hashlib.sha256(f"{platform.node()}\x1f{checkpoints.resolve()}".encode()).hexdigest()[:8]
         self._prefix = f"hrlaif-{training}-"
         self._start = secrets.token_hex(4)
 

@@ -71,7 +71,7 @@ def train(
     with out_of_memory("PPO", REMEDY):
         actors = Actors(base, reward, section, placement(processes.own_device(device), dtype), seed=seed)
         if section.endpoint.url:
-            actors.server = ServedPolicy(section, out)
+            actors.server = ServedPolicy(section, checkpoints.folder)
         training = Training(prompts, actors, section, seed=seed)
         if actors.server is not None:
             actors.server.check(longest=training.longest)

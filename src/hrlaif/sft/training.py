@@ -40,6 +40,7 @@ def train(
     seed: int,
     device: str = "auto",
     dtype: str = "auto",
+    tensorboard: bool = False,
 ) -> dict[str, object]:
     """Fine-tune a language model on responses, and measure it on the demonstrations that are for evaluation.
 
