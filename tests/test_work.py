@@ -25,7 +25,10 @@ from hrlaif.work import Order, launch
 
 torch = pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
-PROMPTS = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN, split=Split.TRAIN) for n in range(40)]
+PROMPTS = [
+    Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", (Task.OPEN, Task.SHORT)[n % 2], str(n), split=Split.TRAIN)
+    for n in range(40)
+]
 PAIRS = [
     Pair(p.id, p.messages, "YES " * (1 + n % 3), "no " * (1 + n % 2), 0.95, Basis.JUDGE, "chat")
     for n, p in enumerate(PROMPTS[:12] * 2)
@@ -94,8 +97,19 @@ def curve(folder: Path) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     "policy",
-    [{}, {"critic": "adapter"}, {"advantages": "rloo", "rollouts": 10, "samples_per_prompt": 2}],
-    ids=["critic on the policy", "critic apart", "no critic"],
+    [
+        {},
+        {"critic": "adapter"},
+        {"advantages": "rloo", "rollouts": 10, "samples_per_prompt": 2},
+        {
+            "advantages": "grpo",
+            "rollouts": 12,
+            "samples_per_prompt": 4,
+            "max_tokens": 9,
+            "mix": {"verifier": 1.0, "unreadable": 0.5, "length": 0.1, "length_target": 4},
+        },
+    ],
+    ids=["critic on the policy", "critic apart", "no critic", "group-normalised, verified and short"],
 )
 def test_two_processes_make_the_updates_that_one_makes(
     tiny_model: Path, tmp_path: Path, policy: dict[str, Any]
@@ -121,6 +135,11 @@ def test_two_processes_make_the_updates_that_one_makes(
     held = [json.loads((run / "out" / "reward" / "summary.json").read_text())["held_out"] for run in (one, two)]
     assert held[0]["accuracy"] == held[1]["accuracy"]
     assert any("held_out_loss" in row for row in curve(two / "out" / "reward"))
+    if "mix" in policy:
+        verified = curve(two / "out" / "policy")
+        # Of half of the prompts an answer can be verified.
+        assert any(0 < row["paid_verifier"] < 0.5 for row in verified)
+        assert all(row["paid_length"] == pytest.approx(-0.5) for row in verified)
     kept = [json.loads((run / "out" / "policy" / "summary.json").read_text())["kept"] for run in (one, two)]
     assert kept[0] == kept[1]
 

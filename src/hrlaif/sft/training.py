@@ -76,7 +76,10 @@ def train(
     with out_of_memory("fine-tuning", REMEDY):
         before = training.losses(held_out.fit)
         rows = training.run(
-            train_examples.fit, Checkpoints(out / "checkpoints", settings=settings), out / "metrics.jsonl"
+            train_examples.fit,
+            Checkpoints(out / "checkpoints", settings=settings),
+            out / "metrics.jsonl",
+            tensorboard=tensorboard,
         )
         after = training.losses(held_out.fit)
     summary: dict[str, object] = {
