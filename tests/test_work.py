@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +109,25 @@ def curve(folder: Path) -> list[dict[str, float]]:
             "mix": {"verifier": 1.0, "unreadable": 0.5, "length": 0.1, "length_target": 4},
         },
     ],
-    ids=["critic on the policy", "critic apart", "no critic", "group-normalised, verified and short"],
+    ids=["critic on the policy", "critic apart", "no critic, served", "group-normalised, verified and short"],
 )
 def test_two_processes_make_the_updates_that_one_makes(
-    tiny_model: Path, tmp_path: Path, policy: dict[str, Any]
+    tiny_model: Path, tmp_path: Path, vllm_like: Callable[..., Any], policy: dict[str, Any]
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     space: dict[str, Any] = {"REWARD": None}
     exec(BOTH, space)
     watched: dict[str, Any] = {"early_stop": {"every": 2, "patience": 2}, "policy": policy}
     space["both"](Run(run_folder(one, tiny_model, **watched)), "rlaif", one / "out")
-    run_folder(two, tiny_model, processes=2, **watched)
     code = f"REWARD = {str(one / 'out' / 'reward')!r}\n{BOTH}{FOLLOW}"
-    launch(Order("both", str(two), "rlaif", str(two / "out")), 2, command=(sys.executable, "-c", code))
+    with vllm_like(tiny_model) as server:
+        if policy.get("advantages") == "rloo":  # the two also let a server draw their responses
+            watched["policy"] = policy | {"endpoint": {"url": server.url, "model": "tiny"}}
+        run_folder(two, tiny_model, processes=2, **watched)
+        launch(Order("both", str(two), "rlaif", str(two / "out")), 2, command=(sys.executable, "-c", code))
+    # One process tells the server what to load: the start, and the policy after each of 3 steps.
+    assert len(server.loaded) == (4 if server.bodies else 0)
+    assert bool(server.bodies) == (policy.get("advantages") == "rloo")
     for model in ("reward", "policy"):
         alone, shared = curve(one / "out" / model), curve(two / "out" / model)
         assert len(alone) == len(shared) > 2
