@@ -31,6 +31,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def vllm_like() -> type:
+    """The class of a server that follows vLLM's protocol: `VllmLike(base, *quirks, failures=0)`."""
+    pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
+    kind: type = _beside("vllm_server").VllmLike
+    return kind
+
+
 def _mounted(folder: Path, *options: str) -> Path:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]

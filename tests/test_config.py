@@ -318,6 +318,8 @@ def test_paths_are_relative_to_the_file_that_holds_them(tmp_path: Path) -> None:
             name = "my-model"
             [red_team]
             constitution = "../rules.txt"
+            [policy]
+            adapter_dir = "shared"
             [[prompts.sources]]
             path = "data/p.jsonl"
             [[prompts.sources]]
@@ -328,6 +330,7 @@ def test_paths_are_relative_to_the_file_that_holds_them(tmp_path: Path) -> None:
     assert config.name == "small"
     assert config.run_dir == str(tmp_path / "deep" / "runs" / "small")
     assert config.model.name == str(tmp_path / "deep" / "my-model")
+    assert config.policy.adapter_dir == str(tmp_path / "deep" / "shared")
     assert config.red_team.constitution == str(tmp_path / "rules.txt")
     assert [source.path for source in config.prompts.sources] == [
         str(tmp_path / "deep/data/p.jsonl"),
@@ -392,6 +395,10 @@ def test_a_dumped_configuration_reads_as_the_same_one_from_anywhere(tmp_path: Pa
         (
             "critic = 'adapter'\nlora = { gradient_checkpointing = true }",
             "does not go with lora.gradient_checkpointing",
+        ),
+        (
+            "lora = { rank = 0 }\nendpoint = { url = 'http://127.0.0.1:8000/v1', model = 'start' }",
+            "given adapters, not whole models; set lora.rank above 0, or leave endpoint.url empty",
         ),
     ],
 )

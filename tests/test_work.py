@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from hrlaif.work import Order, launch
 
 torch = pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
-PROMPTS = [Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", Task.OPEN, split=Split.TRAIN) for n in range(40)]
+PROMPTS = [
+    Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", (Task.OPEN, Task.SHORT)[n % 2], str(n), split=Split.TRAIN)
+    for n in range(40)
+]
 PAIRS = [
     Pair(p.id, p.messages, "YES " * (1 + n % 3), "no " * (1 + n % 2), 0.95, Basis.JUDGE, "chat")
     for n, p in enumerate(PROMPTS[:12] * 2)
@@ -94,20 +97,37 @@ def curve(folder: Path) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     "policy",
-    [{}, {"critic": "adapter"}, {"advantages": "rloo", "rollouts": 10, "samples_per_prompt": 2}],
-    ids=["critic on the policy", "critic apart", "no critic"],
+    [
+        {},
+        {"critic": "adapter"},
+        {"advantages": "rloo", "rollouts": 10, "samples_per_prompt": 2},
+        {
+            "advantages": "grpo",
+            "rollouts": 12,
+            "samples_per_prompt": 4,
+            "max_tokens": 9,
+            "mix": {"verifier": 1.0, "unreadable": 0.5, "length": 0.1, "length_target": 4},
+        },
+    ],
+    ids=["critic on the policy", "critic apart", "no critic, served", "group-normalised, verified and short"],
 )
 def test_two_processes_make_the_updates_that_one_makes(
-    tiny_model: Path, tmp_path: Path, policy: dict[str, Any]
+    tiny_model: Path, tmp_path: Path, vllm_like: Callable[..., Any], policy: dict[str, Any]
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     space: dict[str, Any] = {"REWARD": None}
     exec(BOTH, space)
     watched: dict[str, Any] = {"early_stop": {"every": 2, "patience": 2}, "policy": policy}
     space["both"](Run(run_folder(one, tiny_model, **watched)), "rlaif", one / "out")
-    run_folder(two, tiny_model, processes=2, **watched)
     code = f"REWARD = {str(one / 'out' / 'reward')!r}\n{BOTH}{FOLLOW}"
-    launch(Order("both", str(two), "rlaif", str(two / "out")), 2, command=(sys.executable, "-c", code))
+    with vllm_like(tiny_model) as server:
+        if policy.get("advantages") == "rloo":  # the two also let a server draw their responses
+            watched["policy"] = policy | {"endpoint": {"url": server.url, "model": "tiny"}}
+        run_folder(two, tiny_model, processes=2, **watched)
+        launch(Order("both", str(two), "rlaif", str(two / "out")), 2, command=(sys.executable, "-c", code))
+    # One process tells the server what to load: the start, and the policy after each of 3 steps.
+    assert len(server.loaded) == (4 if server.bodies else 0)
+    assert bool(server.bodies) == (policy.get("advantages") == "rloo")
     for model in ("reward", "policy"):
         alone, shared = curve(one / "out" / model), curve(two / "out" / model)
         assert len(alone) == len(shared) > 2
@@ -121,6 +141,11 @@ def test_two_processes_make_the_updates_that_one_makes(
     held = [json.loads((run / "out" / "reward" / "summary.json").read_text())["held_out"] for run in (one, two)]
     assert held[0]["accuracy"] == held[1]["accuracy"]
     assert any("held_out_loss" in row for row in curve(two / "out" / "reward"))
+    if "mix" in policy:
+        verified = curve(two / "out" / "policy")
+        # Of half of the prompts an answer can be verified.
+        assert any(0 < row["paid_verifier"] < 0.5 for row in verified)
+        assert all(row["paid_length"] == pytest.approx(-0.5) for row in verified)
     kept = [json.loads((run / "out" / "policy" / "summary.json").read_text())["kept"] for run in (one, two)]
     assert kept[0] == kept[1]
 

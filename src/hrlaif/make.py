@@ -82,6 +82,7 @@ def make_sft(run: Run, step: Step) -> None:
             seed=seed,
             device=model.device,
             dtype=model.dtype,
+            tensorboard=run.config.report.tensorboard,
         )
 
 

@@ -26,6 +26,7 @@ OPERATIONAL = {
     "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens", "replicas", "budget_usd", "gate",
     "checkpoint_every", "batch_tokens", "device", "max_unjudged", "tensorboard",
     "rounds",  # says which steps there are; what a round depends on are the files of those before it
+    "adapter_dir",
 }  # fmt: skip
 
 

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from hrlaif.artifacts import write_json, write_records
-from hrlaif.config import Config, EvaluationSection, JudgeEndpoint
+from hrlaif.config import Config, EvaluationSection, JudgeEndpoint, SftSection, SftSource
 from hrlaif.report.costs import cost, settings
 from hrlaif.report.data import load
 from hrlaif.report.headline import headline
 from hrlaif.report.judge import judge, judge_warning
 from hrlaif.report.layout import Dots, Histogram, Section, Stacks
+from hrlaif.report.page import write
 from hrlaif.report.results import harm, preference, satisfaction
 from hrlaif.report.reward_model import accuracies, reward_model
-from hrlaif.report.training import composition, curve, distributions, labels, ppo, red_team
+from hrlaif.report.training import composition, curve, distributions, fine_tuning, labels, ppo, red_team
 from hrlaif.types import Basis, Evidence, Judgement, Label, Verdict
 
 
@@ -299,3 +300,17 @@ def test_settings_hold_every_default_and_not_the_place_of_the_run(tmp_path: Path
     assert "seed = 7" in code
     assert "gae_lambda" in code
     assert str(tmp_path) not in code
+
+
+def test_a_run_that_fine_tunes_its_start_shows_the_loss_and_what_became_of_it(tmp_path: Path, config: Config) -> None:
+    tuned = config.model_copy(update={"sft": SftSection(sources=(SftSource(path="d.jsonl"),))})
+    assert fine_tuning(load(tmp_path, tuned)).missing == "sft/metrics.jsonl"
+    page = write(tmp_path, config)
+    assert "Fine-tuning" not in page.read_text()
+    steps = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}]
+    write_records(tmp_path / "sft" / "metrics.jsonl", steps, fingerprint="f")
+    write_json(tmp_path / "sft" / "summary.json", {"held_out": {"perplexity_before": 9.5, "perplexity": 4.25}})
+    section = fine_tuning(load(tmp_path, tuned))
+    assert charts(section)["sft-loss"].lines == {"start": ((1.0, 2.0), (2.0, 1.5))}
+    assert "4.25" in str(table(section, "Summary"))
+    assert "Fine-tuning" in write(tmp_path, tuned).read_text()

@@ -150,6 +150,15 @@ def test_a_fine_tuning_that_died_ends_as_if_it_had_not(tiny_model: Path, tmp_pat
     assert all(torch.equal(tensor, expected_tensors[name]) for name, tensor in tensors.items())
 
 
+def test_the_curve_also_goes_to_event_files(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"section": FAST, "out": tmp_path / "out", "seed": 0, "device": "cpu"}
+    train(demonstrations(4), base=str(tiny_model), tensorboard=True, **options)
+    said = capsys.readouterr().err
+    assert (tmp_path / "out" / "tensorboard").exists() or "pip install 'hrlaif[tensorboard]'" in said
+
+
 def test_a_base_model_gets_the_plain_template_and_keeps_it(tiny_model: Path, tmp_path: Path) -> None:
     base = shutil.copytree(tiny_model, tmp_path / "base")
     tokenizer = AutoTokenizer.from_pretrained(base)

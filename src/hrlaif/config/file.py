@@ -149,6 +149,7 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
             "model": model,
             "prompts": resolved(config.prompts),
             "sft": resolved(config.sft),
+            "policy": config.policy.model_copy(update={"adapter_dir": resolve(config.policy.adapter_dir)}),
             "red_team": config.red_team.model_copy(update={"constitution": resolve(config.red_team.constitution)}),
         }
     )

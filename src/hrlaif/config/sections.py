@@ -263,7 +263,8 @@ class PolicySection(Section):
     that made the rollouts; 0 never does. `kl_target_nats` above 0 adapts `kl_weight` to hold that KL per response.
     `batch_tokens` is how many tokens are in memory at once (0: chosen for the device). Every `measure_every` steps and
     at the end, `held_out` prompts (at most a tenth of all) measure the policy; `keep` says which one is kept.
-    After `warmup_steps` the learning rate falls to 0 (`schedule = "linear"`) or stays.
+    After `warmup_steps` the learning rate falls to 0 (`schedule = "linear"`) or stays. `endpoint.url` samples responses
+    from a vLLM server that is given each step's adapter in `adapter_dir` (empty: beside its checkpoints).
     """
 
     lora: LoraSection = LoraSection()
@@ -298,6 +299,8 @@ class PolicySection(Section):
     measure_every: Count = 10
     keep: Literal["best", "last"] = "best"
     checkpoint_every: Count = 10
+    endpoint: EndpointSection = EndpointSection()
+    adapter_dir: str = ""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> PolicySection:
@@ -312,6 +315,11 @@ class PolicySection(Section):
             )
         if self.critic == "adapter" and not self.lora.rank:
             raise ValueError("critic = 'adapter' needs adapters; set lora.rank above 0, or critic = 'shared'")
+        if self.endpoint.url and not self.lora.rank:
+            raise ValueError(
+                "endpoint samples from a server that is given adapters, not whole models; set lora.rank above 0, or "
+                "leave endpoint.url empty"
+            )
         if self.critic == "adapter" and self.lora.gradient_checkpointing:
             # A layer is computed again on the way back, when the policy's adapter is the active one.
             raise ValueError("critic = 'adapter' does not go with lora.gradient_checkpointing; turn one of them off")

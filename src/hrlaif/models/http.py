@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import errno
 import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import aiohttp
-
 from hrlaif.config import EndpointSection, JudgeSection
 from hrlaif.errors import CallError, ConfigError, ModelError
 from hrlaif.models import wire
+from hrlaif.models.attempt import FailedAttemptError, send
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.endpoints import CallQueue, Endpoint, endpoint_key, jitter, log
 from hrlaif.models.ledger import Ledger
@@ -39,14 +37,6 @@ _ADVICE = {
     404: "Check the url (it usually ends in /v1) and the model name {model!r}.",
     429: "The account behind the key has no credit left.",
 }
-
-
-class _FailedAttemptError(Exception):
-    """One attempt failed."""
-
-    def __init__(self, fate: Fate, reason: str, status: int = 0, retry_after_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.fate, self.reason, self.status, self.retry_after_s = fate, reason, status, retry_after_s
 
 
 class HttpModel:
@@ -196,7 +186,7 @@ class HttpModel:
                 self._note_answer(endpoint, time.monotonic() - started)
                 endpoint.unused(tokens - reply.cost.prompt_tokens - reply.cost.completion_tokens)
                 return reply, time.monotonic() - started
-            except _FailedAttemptError as failed:
+            except FailedAttemptError as failed:
                 endpoint.unused(tokens)
                 failure = failed
                 self._note_failure(endpoint, failed)
@@ -218,39 +208,21 @@ class HttpModel:
         while True:
             if adaptations:
                 body = wire.encode(wire.fields(request, adaptations))
-            status, headers, raw = await self._post(endpoint, wire.with_model(endpoint.section.model, body))
+            status, headers, raw = await send(endpoint, endpoint.url, wire.with_model(endpoint.section.model, body))
             if status == 200:
                 try:
                     reply = wire.parse_reply(raw, body, endpoint.section)
                 except wire.BrokenReplyError as error:
-                    raise _FailedAttemptError(Fate.FAULTY, str(error), status) from error
+                    raise FailedAttemptError(Fate.FAULTY, str(error), status) from error
                 self._remember(endpoint, adaptations)
                 return reply
             text = wire.error_text(raw)
             change = wire.adaptation_for(text, wire.fields(request, adaptations)) if status in (400, 422) else None
             if change is None:
-                raise _FailedAttemptError(
+                raise FailedAttemptError(
                     wire.fate(status, text), f"{status} {text}".strip(), status, wire.retry_after_s(headers)
                 )
             adaptations |= {change}
-
-    async def _post(self, endpoint: Endpoint, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        try:
-            post = endpoint.session.post(endpoint.url, data=body, allow_redirects=False, proxy=endpoint.proxy)
-            async with post as response:
-                raw = await response.read()
-                return response.status, response.headers, endpoint.key.hide_in(raw)
-        except aiohttp.ClientSSLError as error:
-            raise _FailedAttemptError(Fate.FATAL, f"no secure connection ({error})") from error
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EMFILE:
-                reason = "too many open connections; lower in_flight or raise `ulimit -n`"
-                raise _FailedAttemptError(Fate.FATAL, reason) from error
-            raise _FailedAttemptError(Fate.UNREACHABLE, f"no connection ({error})") from error
-        except asyncio.TimeoutError as error:
-            raise _FailedAttemptError(Fate.OVERLOADED, f"no answer within {endpoint.section.timeout_s:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _FailedAttemptError(Fate.FAULTY, f"the connection broke ({error or type(error).__name__})") from error
 
     def _remember(self, endpoint: Endpoint, adaptations: frozenset[wire.Adaptation]) -> None:
         for adaptation in adaptations - endpoint.adaptations:
@@ -263,7 +235,7 @@ class HttpModel:
         self._answered = True
         self._troubled_since = None
 
-    def _note_failure(self, endpoint: Endpoint, failed: _FailedAttemptError) -> None:
+    def _note_failure(self, endpoint: Endpoint, failed: FailedAttemptError) -> None:
         """Update the endpoint, and end the call or the run where trying again is no use."""
         now = time.monotonic()
         where = f"{endpoint.section.url}: {failed.reason}"
@@ -301,7 +273,7 @@ class HttpModel:
         if silent_s > PATIENCE_S:
             raise self._stop(f"{where}. No answer for {silent_s:.0f} s: run the same command when it works again.")
 
-    def _given_up(self, endpoint: Endpoint, failed: _FailedAttemptError, attempts: int) -> ModelError:
+    def _given_up(self, endpoint: Endpoint, failed: FailedAttemptError, attempts: int) -> ModelError:
         message = f"{endpoint.section.url}: {failed.reason} ({attempts} attempts)"
         if self._answered:
             return CallError(message)

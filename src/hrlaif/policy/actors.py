@@ -21,6 +21,7 @@ from hrlaif.nn.forward import can_split, hidden_states, logits, lower_states, pr
 from hrlaif.nn.generate import Sampled, Settings, generate
 from hrlaif.nn.logprobs import token_logprobs
 from hrlaif.nn.scoring import score_tokens
+from hrlaif.policy.served import ServedPolicy
 from hrlaif.types import Prompt
 
 
@@ -78,8 +79,10 @@ class Actors:
     on an adapter of its own, the reference the backbone without adapters, the reward model its own adapter (if it was
     trained on the same base). Layers that no adapter touches are computed once for all. When all weights are trained, a
     frozen copy of the start is kept for reference and reward. Advantages from several responses need no critic.
-    `reward` is a reward model's folder, or anything that scores texts.
+    `reward` is a reward model's folder, or anything that scores texts. With a `server`, that one samples the policy.
     """
+
+    server: ServedPolicy | None = None
 
     def __init__(
         self, base: str, reward: Path | RewardScorer, section: PolicySection, place: Placement, *, seed: int
@@ -124,11 +127,21 @@ class Actors:
         modules = {"policy": self.policy.model}
         return torch.nn.ModuleDict(modules | ({"value_head": self.value_head} if self.value_head is not None else {}))
 
+    def publish(self, step: int) -> None:
+        """Say that the policy is now that of after `step` steps: a server that samples it has to load it."""
+        if self.server is not None:
+            self.server.publish(self.policy, step)
+
     def sample(self, questions: Sequence[Question], seeds: Sequence[int], *, max_tokens: int) -> list[Sampled]:
-        """One response per question with log-probabilities, and with values where the critic is on the same trunk."""
+        """One response per question with log-probabilities, and with values where the critic is on the same trunk.
+
+        A server gives its own log-probabilities, or none, and no values.
+        """
         settings = Settings(self.temperature, max_tokens)
         head = None if self.critic_is_apart else self.value_head
         tokens = [question.tokens for question in questions]
+        if self.server is not None:
+            return self.server.sample(self.policy, tokens, seeds)
         with merged(self.policy):
             return generate(self.policy, tokens, seeds, settings, value_head=head)
 
@@ -182,13 +195,31 @@ class Actors:
                 lambda batch: self._logprobs(self.frozen, batch, _predicting_states(self.frozen, batch))[0],
             )
 
-    def policy_logprobs(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
-        """The same under the policy as it is now."""
-        return self._by_row(
-            self.policy,
-            answered,
-            lambda batch: self._logprobs(self.policy, batch, _predicting_states(self.policy, batch))[0],
-        )
+    @property
+    def is_read_again(self) -> bool:
+        """True where sampling rounds otherwise than a pass over the whole response: in half precision, on a server."""
+        return self.server is not None or self.policy.place.dtype != torch.float32
+
+    def read(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
+        """Per conversation, what a pass says of each of its response tokens under the policy as it is now, `[T, C]`.
+
+        Columns: the log-probability at the sampling temperature, that at temperature 1, and the value, where the critic
+        is on the same trunk.
+        """
+        is_apart = self.critic_is_apart
+
+        def columns(batch: Batch) -> torch.Tensor:
+            hidden_NH = _predicting_states(self.policy, batch)
+            logits_NV = logits(self.policy.inner, hidden_NH)
+            tokens_N = batch.response_BT[batch.is_response_BT]
+            found = [token_logprobs(logits_NV, tokens_N, temperature=self.temperature)[0]]
+            plain = self.temperature == 1
+            found.append(found[0] if plain else token_logprobs(logits_NV, tokens_N, temperature=1.0)[0])
+            if self.value_head is not None and not is_apart:
+                found.append(self.value_head(hidden_NH))
+            return torch.stack([column.float() for column in found], dim=1)
+
+        return self._by_row(self.policy, answered, columns)
 
     def critic_values(self, answered: Sequence[Answered]) -> list[torch.Tensor]:
         """Per conversation, the values `T` before each of its response tokens, by a critic on its own adapter."""
@@ -201,7 +232,7 @@ class Actors:
     def _by_row(
         self, backbone: Backbone, answered: Sequence[Answered], compute: Callable[[Batch], torch.Tensor]
     ) -> list[torch.Tensor]:
-        """`compute` gives one number per response token of a batch; returns them by conversation."""
+        """`compute` gives one number, or a row of them, per response token of a batch; returns them by conversation."""
         found: list[torch.Tensor] = [torch.empty(0)] * len(answered)
         for group in self._groups([item.conversation for item in answered]):
             members = [answered[index] for index in group]

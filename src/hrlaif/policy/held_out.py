@@ -51,6 +51,7 @@ class HeldOut:
     def measure(self, actors: Actors, *, step: int) -> dict[str, float]:
         """The policy's numbers after `step` steps; after 0 steps they set the scale."""
         is_start = not self.start
+        actors.publish(step)
         found = draw(
             actors,
             self.questions,

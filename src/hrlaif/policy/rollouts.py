@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -17,6 +17,7 @@ from hrlaif.nn.masked import explained_variance, whiten
 from hrlaif.policy.actors import Actors, Answered, Question
 from hrlaif.policy.mix import Ending, Pay, endings, pay
 from hrlaif.policy.scores import Normaliser
+from hrlaif.policy.served import check_gap, gap
 
 Thing = TypeVar("Thing")
 
@@ -29,6 +30,7 @@ class Rollouts:
     rows, and the same everywhere.
     `scores_B` are the reward model's own, before clipping, normalising and penalties; `pay` is what they were paid.
     `kl_B` is each response's `sum_t (logprob - ref_logprob)` in nats. Without a critic there are no values and returns.
+    `server_gap` says how far a server that drew them is from the policy, and is empty where there is none.
     """
 
     answered: tuple[Answered | None, ...]
@@ -41,6 +43,7 @@ class Rollouts:
     kl_B: torch.Tensor
     finished_B: torch.Tensor
     pay: Pay
+    server_gap: dict[str, float]
 
     @property
     def tokens(self) -> int:
@@ -79,6 +82,7 @@ class Drawn:
     kl_B: torch.Tensor
     finished_B: torch.Tensor
     pay: Pay
+    server_gap: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +110,23 @@ def draw(
     Several processes draw one row each in turn, along `order` (of all rows, as given if empty).
 
     Raises:
-        ModelError: The policy's numbers are not finite.
+        ModelError: The policy's numbers are not finite, or a server does not answer or has other weights.
     """
     mine = sorted(processes.share(order or range(len(questions))))
     sampled: list[Sampled] = []
     answered: list[Answered] = []
     own_rows: list[_Row] = []
+    read: list[torch.Tensor] = []
     # Of a few held-out prompts there may be none for the last of many processes.
     if mine:
         own = [questions[row] for row in mine]
         sampled = actors.sample(own, [seeds[row] for row in mine], max_tokens=section.max_tokens)
         answered = actors.answered(own, sampled)
-        own_rows = _read(actors, answered, sampled, section)
+        read = actors.read(answered) if actors.is_read_again else []
+    server_gap = check_gap(gap(sampled, read), section, where=where) if actors.server is not None else {}
+    if mine:
+        sampled = [_as_read(*pair) for pair in zip(sampled, read, strict=True)] if read else sampled
+        own_rows = _rows(actors, answered, sampled, section)
     rows = _rejoined(mine, own_rows)
     device = actors.policy.place.device
     scores_B = torch.tensor([row.score for row in rows], device=device)
@@ -135,24 +144,27 @@ def draw(
         kl_B=((logprobs_BT - ref_logprobs_BT) * is_response_BT).sum(dim=1),
         finished_B=torch.tensor([row.ending.finished for row in rows], device=device),
         pay=pay([row.ending for row in rows], normalise(scores_B), section),
+        server_gap=server_gap,
     )
 
 
-def _read(
+def _as_read(drawn: Sampled, read_TC: torch.Tensor) -> Sampled:
+    """A response with the numbers of a pass over it in place of those it was drawn with."""
+    columns = read_TC.unbind(dim=1)
+    values = tuple(columns[2].tolist()) if len(columns) > 2 else ()
+    return replace(drawn, logprobs=tuple(columns[0].tolist()), values=values)
+
+
+def _rows(
     actors: Actors, answered: Sequence[Answered], sampled: Sequence[Sampled], section: PolicySection
 ) -> list[_Row]:
     """What the other roles and the verifier make of the responses."""
     reference = actors.reference_logprobs(answered)
     scores = actors.scores(answered).tolist()
-    if actors.policy.place.dtype == torch.float32:
-        logprobs = [torch.tensor(drawn.logprobs) for drawn in sampled]
-    else:
-        # In half precision decoding one token at a time rounds differently from a pass over the whole response.
-        logprobs = actors.policy_logprobs(answered)
     ended = endings(answered, section, chat=actors.policy.chat)
     return [
-        _Row(ending, score, logprobs_T.cpu(), ref_logprobs_T.cpu())
-        for ending, score, logprobs_T, ref_logprobs_T in zip(ended, scores, logprobs, reference, strict=True)
+        _Row(ending, score, torch.tensor(drawn.logprobs), ref_logprobs_T.cpu())
+        for ending, score, drawn, ref_logprobs_T in zip(ended, scores, sampled, reference, strict=True)
     ]
 
 
@@ -208,6 +220,7 @@ def collect(
         kl_B=drawn.kl_B,
         finished_B=drawn.finished_B,
         pay=drawn.pay,
+        server_gap=drawn.server_gap,
     )
 
 

@@ -25,6 +25,7 @@ from hrlaif.policy.held_out import HeldOut, hold_out
 from hrlaif.policy.mix import check_references
 from hrlaif.policy.rollouts import collect
 from hrlaif.policy.scores import Normaliser, adapted_kl_weight
+from hrlaif.policy.served import ServedPolicy
 from hrlaif.policy.update import When, update
 from hrlaif.progress import Progress
 from hrlaif.types import Prompt
@@ -60,17 +61,23 @@ def train(
     if section.rollouts < processes.count():
         raise ConfigError(f"policy.rollouts: {section.rollouts} cannot be shared by {processes.count()} processes.")
     check_references(prompts, section)
-    # None of these changes the result: what ran out of memory goes on from its checkpoint in smaller parts.
-    semantic = section.model_dump(
-        exclude={"batch_tokens": True, "checkpoint_every": True, "lora": {"gradient_checkpointing"}}
-    )
+    # None of these changes what is learnt: what ran out of memory goes on from its checkpoint in smaller parts, what
+    # lost its server with another one or without.
+    operational = ("batch_tokens", "checkpoint_every", "endpoint", "adapter_dir")
+    semantic = section.model_dump(exclude=dict.fromkeys(operational, True) | {"lora": {"gradient_checkpointing"}})
     settings = fingerprint("policy", semantic, base, seed, device, dtype, _digest(prompts), _reward_hash(reward))
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(out / "checkpoints", settings=settings)
     with out_of_memory("PPO", REMEDY):
         actors = Actors(base, reward, section, placement(processes.own_device(device), dtype), seed=seed)
+        if section.endpoint.url:
+            actors.server = ServedPolicy(section, checkpoints.folder)
         training = Training(prompts, actors, section, seed=seed)
+        if actors.server is not None:
+            actors.server.check(longest=training.longest)
         rows = training.run(checkpoints, out / "metrics.jsonl", tensorboard=tensorboard)
+        if actors.server is not None:
+            actors.server.close()
         kept = training.take_kept(checkpoints)
     summary: dict[str, object] = {
         "base": base,
@@ -106,6 +113,7 @@ class Training:
         longest = max(1, min(section.max_prompt_tokens, actors.policy.max_length - section.max_tokens))
         self.cut_prompts = sum(len(ids) > longest for ids in rendered)
         cut = [Question(prompt, tuple(ids[-longest:])) for prompt, ids in zip(prompts, rendered, strict=True)]
+        self.longest = max(len(question.tokens) for question in cut) + section.max_tokens
         self.questions, held_out = hold_out(cut, section)
         self.held_out = HeldOut(held_out, section, seed=seed)
         self.modules = self.actors.trained
@@ -158,6 +166,7 @@ class Training:
         started = time.perf_counter()
         section = self.section
         where = f"PPO, step {index + 1} of {section.steps}"
+        self.actors.publish(index)
         rollouts = collect(
             self.actors,
             self.questions_of(index),
@@ -185,6 +194,7 @@ class Training:
             "step": index + 1,
             **rollouts.described(),
             **updated,
+            **rollouts.server_gap,
             "kl_weight": self.kl_weight,
             "learning_rate": rate,
             "seconds": round(seconds, 3),

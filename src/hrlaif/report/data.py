@@ -72,6 +72,8 @@ class RunData:
     metrics: Mapping[str, Any]
     calibration: Mapping[str, Any]
     costs: Mapping[str, Any]
+    sft_summary: Mapping[str, Any] = field(default_factory=dict)
+    sft_steps: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -113,6 +115,8 @@ def load(run_dir: Path, config: Config) -> RunData:
         metrics=_json(run_dir / "metrics.json"),
         calibration=_json(run_dir / "calibration.json"),
         costs=_json(run_dir / "costs.json"),
+        sft_summary=_json(run_dir / "sft" / "summary.json"),
+        sft_steps=_steps(run_dir / "sft" / "metrics.jsonl"),
     )
 
 

@@ -269,6 +269,25 @@ def _higher(scored: list[Any]) -> str:
     return percent(sum(row.reward > row.start_reward for row in compared) / len(compared)) if compared else NONE
 
 
+def fine_tuning(run: RunData) -> Section:
+    """The loss of the fine-tuning that made the start, and what it did to held-out demonstrations."""
+    line = curve(run.sft_steps, ("loss",))
+    if not line:
+        return Section("sft", "Fine-tuning", missing="sft/metrics.jsonl")
+    caption = (
+        f"Loss per response token on the demonstrations of each of {count(len(line))} steps, before the step's update. "
+        "The result is the start of everything after it."
+    )
+    panel = Panel("sft-loss", "Loss (nats per token)", Curves({START: line}, "training step"))
+    rows = tuple(plain(row) for row in flat(run.sft_summary))
+    return Section(
+        "sft",
+        "Fine-tuning",
+        figures=(Figure(caption, (panel,)),),
+        tables=(Table("Summary of the training; held out: before and after.", ("", "Value"), rows),) if rows else (),
+    )
+
+
 def ppo(run: RunData) -> Section:
     """PPO's curves, both arms in each panel."""
     panels = []

@@ -40,6 +40,7 @@ def train(
     seed: int,
     device: str = "auto",
     dtype: str = "auto",
+    tensorboard: bool = False,
 ) -> dict[str, object]:
     """Fine-tune a language model on responses, and measure it on the demonstrations that are for evaluation.
 
@@ -75,7 +76,10 @@ def train(
     with out_of_memory("fine-tuning", REMEDY):
         before = training.losses(held_out.fit)
         rows = training.run(
-            train_examples.fit, Checkpoints(out / "checkpoints", settings=settings), out / "metrics.jsonl"
+            train_examples.fit,
+            Checkpoints(out / "checkpoints", settings=settings),
+            out / "metrics.jsonl",
+            tensorboard=tensorboard,
         )
         after = training.losses(held_out.fit)
     summary: dict[str, object] = {
