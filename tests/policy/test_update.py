@@ -51,6 +51,7 @@ def rollouts(*, critic: bool) -> Rollouts:
         kl_B=torch.zeros(2),
         finished_B=torch.tensor([True, True]),
         pay=Pay(torch.zeros(2), {}),
+        server_gap={},
     )
 
 
