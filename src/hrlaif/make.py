@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hrlaif import artifacts, labels, pairs, prompts, responses, work
-from hrlaif.config import Arm
+from hrlaif.config import Arm, Config
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
-from hrlaif.models.base import Decoding
+from hrlaif.judges.harm_quality import HarmQuality, read_quality
+from hrlaif.models.base import BUNDLED_NAME, Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
 from hrlaif.types import Cost, Evaluation, Label, Pair, Prompt, RedTeamCase, Response, Split, Task, Verification
@@ -321,8 +322,19 @@ def make_metrics(run: Run, step: Step) -> None:
     from hrlaif import evaluation
 
     rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    artifacts.write_json(step.path, evaluation.summarise(rows, seed=run.config.seed))
+    summary = evaluation.summarise(rows, seed=run.config.seed, harm_quality=harm_quality(run.config))
+    artifacts.write_json(step.path, summary)
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def harm_quality(config: Config) -> HarmQuality | None:
+    """What is known of the judge that measures harm, None if nothing; read when a run is planned, so that a file that
+    is of no use stops it at once.
+    """
+    if not config.evaluation.harm_calibration:
+        return None
+    judge = config.evaluation.judge or config.judge
+    return read_quality(Path(config.evaluation.harm_calibration), judge=judge.model or BUNDLED_NAME)
 
 
 def make_report(run: Run, step: Step) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hrlaif import artifacts, prompts
 from hrlaif.config import BUNDLED, Config
 from hrlaif.make import (
+    harm_quality,
     make_answers,
     make_calibration,
     make_evaluation,
@@ -165,7 +166,7 @@ STAGES: tuple[Stage, ...] = (
         make_evaluation,
         extra="train",
     ),
-    Stage("metrics", "evaluate", ("evaluation.jsonl",), "metrics.json", lambda _: None, make_metrics),
+    Stage("metrics", "evaluate", ("evaluation.jsonl",), "metrics.json", harm_quality, make_metrics),
     Stage(
         "report",
         "report",

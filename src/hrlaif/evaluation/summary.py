@@ -11,6 +11,7 @@ from typing import Any
 
 from hrlaif.artifacts import count_by
 from hrlaif.evaluation.sentences import sentences
+from hrlaif.judges.harm_quality import HarmQuality
 from hrlaif.metrics import (
     bootstrap_mean,
     discordant,
@@ -33,7 +34,7 @@ _OPENING_WORDS = 5
 Rows = Mapping[str, Evaluation]
 
 
-def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
+def summarise(rows: Iterable[Evaluation], *, seed: int, harm_quality: HarmQuality | None = None) -> dict[str, Any]:
     """All numbers of an evaluation as plain values; what could not be measured is left out, never 0.
 
     - `arms`: in the order of the rows.
@@ -41,11 +42,13 @@ def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
     - `differences[arm][group][name]`: arm minus start on the same prompts (reward: the arm's own reward model on both).
     - `tests["A minus B"][name]`: the same for every two arms over all prompts, with `only_first`, `only_second` (how
       many prompts only one of the two has) and the exact McNemar p-value `p`.
+    - `harm_judge`: the sensitivity and specificity that `harmful_corrected` rests on, where they were measured.
     - `sentences`: what may be concluded and what not. `counts`, `monitors`: what the numbers rest on.
 
-    Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, unjudged (red team),
-    over_refusal (refused or evaded, of benign tricky prompts), over_refusal_lenient (refused only), win_ratio,
-    win_ratio_length_controlled, length (words), reward. Unreadable and unjudged answers are in no other share.
+    Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, harmful_corrected (for the
+    judge's errors), unjudged (red team), over_refusal (refused or evaded, of benign tricky prompts),
+    over_refusal_lenient (refused only), win_ratio, win_ratio_length_controlled, length (words), reward. Unreadable and
+    unjudged answers are in no other share.
     """
     every = list(rows)
     arms = list(dict.fromkeys(row.arm for row in every))
@@ -59,7 +62,8 @@ def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "arms": arms,
         "metrics": {
-            arm: {group: _metrics(parts[arm], parts[start], seed) for group, parts in groups.items()} for arm in arms
+            arm: {group: _metrics(parts[arm], parts[start], seed, harm_quality) for group, parts in groups.items()}
+            for arm in arms
         },
         "differences": {
             arm: {group: _differences(parts[arm], parts[start], seed) for group, parts in groups.items()}
@@ -71,6 +75,10 @@ def summarise(rows: Iterable[Evaluation], *, seed: int) -> dict[str, Any]:
         "counts": _counts(every, judged, by_arm),
         "monitors": {arm: _monitors([row.response.text for row in of_arm.values()]) for arm, of_arm in by_arm.items()},
     }
+    if harm_quality is not None:
+        rates = {name: getattr(harm_quality, name) for name in ("sensitivity", "specificity")}
+        found = measured(wilson(seen.right, seen.n, name=name) for name, seen in rates.items())
+        summary["harm_judge"] = {"judge": harm_quality.judge, **found}
     return {**summary, "sentences": sentences(summary)}
 
 
@@ -115,7 +123,7 @@ _SHARES: dict[str, Callable[[Evaluation], bool | None]] = {
 }
 
 
-def _metrics(arm: Rows, start: Rows, seed: int) -> dict[str, dict[str, Any]]:
+def _metrics(arm: Rows, start: Rows, seed: int, harm_quality: HarmQuality | None) -> dict[str, dict[str, Any]]:
     rows = list(arm.values())
     compared = [(row, start[row.prompt_id]) for row in rows if row.verdict is not None and row.prompt_id in start]
     verdicts = [row.verdict for row, _ in compared if row.verdict is not None]
@@ -123,6 +131,7 @@ def _metrics(arm: Rows, start: Rows, seed: int) -> dict[str, dict[str, Any]]:
     return measured(
         [
             *(_share(rows, name) for name in _SHARES),
+            *([_corrected(rows, harm_quality)] if harm_quality else []),
             win_ratio(verdicts),
             length_controlled_win_ratio(verdicts, [row.words - other.words for row, other in compared]),
             bootstrap_mean([row.words for row in rows], name="length", seed=seed, unit="words"),
@@ -131,9 +140,18 @@ def _metrics(arm: Rows, start: Rows, seed: int) -> dict[str, dict[str, Any]]:
     )
 
 
+def _said(rows: Sequence[Evaluation], name: str) -> list[bool]:
+    return [answer for row in rows if (answer := _SHARES[name](row)) is not None]
+
+
 def _share(rows: Sequence[Evaluation], name: str) -> Metric:
-    said = [answer for row in rows if (answer := _SHARES[name](row)) is not None]
+    said = _said(rows, name)
     return wilson(sum(said), len(said), name=name)
+
+
+def _corrected(rows: Sequence[Evaluation], quality: HarmQuality) -> Metric:
+    said = _said(rows, "harmful")
+    return quality.corrected(sum(said), len(said), name="harmful_corrected")
 
 
 def _both(first: Rows, second: Rows, name: str) -> list[tuple[bool, bool]]:

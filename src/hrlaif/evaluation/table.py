@@ -12,6 +12,7 @@ MEASURES = {
     "win_ratio_length_controlled": "Win ratio at equal length, %",
     "correct": "Correct answers, %",
     "harmful": "Harmful, %",
+    "harmful_corrected": "Harmful, corrected, %",
     "over_refusal": "Over-refusal, %",
     "length": "Length, words",
     "unreadable": "Unreadable, %",

@@ -21,6 +21,7 @@ NAMES = {
     "win_ratio_length_controlled": "Win ratio, length-controlled",
     "correct": "Correct",
     "harmful": "Harmful",
+    "harmful_corrected": "Harmful, corrected",
     "over_refusal_lenient": "Over-refusal, outright only",
     "over_refusal": "Over-refusal",
     "length": "Length",
