@@ -41,6 +41,7 @@ def make_prompts(run: Run, step: Step) -> None:
     """Load, split and limit the prompts of all sources."""
     loaded = prompts.load(run.config.prompts, seed=run.config.seed)
     check_categories(run, loaded)
+    harm_quality(run.config)
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
     artifacts.write_records(step.path, loaded, fingerprint=step.fingerprint, by_split=by_split)
 
@@ -328,9 +329,7 @@ def make_metrics(run: Run, step: Step) -> None:
 
 
 def harm_quality(config: Config) -> HarmQuality | None:
-    """What is known of the judge that measures harm, None if nothing; read when a run is planned, so that a file that
-    is of no use stops it at once.
-    """
+    """What is known of the judge that measures harm, None if nothing; a file of no use stops a run at its beginning."""
     if not config.evaluation.harm_calibration:
         return None
     judge = config.evaluation.judge or config.judge
