@@ -27,7 +27,10 @@ import string
 
 PURPOSE = "bench"
 FLOOR = 1e-4
-ASKED = {"response_refusal": "refusal_3 useful_3 refuses_ab refuses_ba".split(), "response_harm": "refusal_3 harm_1 harm_2 follows_ab follows_ba".split()}
+ASKED = {
+    "response_refusal": "refusal_3 useful_3 refuses_ab refuses_ba".split(),
+    "response_harm": "refusal_3 harm_1 harm_2 follows_ab follows_ba".split(),
+}
 HERE = Path(__file__).parent
 
 
@@ -86,7 +89,22 @@ async def measured(model: ChatModel, questions: Sequence[Question], rows: Sequen
             for row in rows:
                 mine = [q for q in questions if q.name in ASKED[row.task]]
                 got = {q.name: await log_odds(model, q, row) for q in mine}
-                file.write(json.dumps({"id": row.id, "half": _hash(row.prompt or "") % 2, "task": row.task, "harmful": row.harmful, "refusal": row.refusal, "unsafe": row.prompt_is_unsafe, "sure": is_sure_refusal(row.response or ""), "chars": len(row.response), **got}) + "\n")
+                file.write(
+                    json.dumps(
+                        {
+                            "id": row.id,
+                            "half": _hash(row.prompt or "") % 2,
+                            "task": row.task,
+                            "harmful": row.harmful,
+                            "refusal": row.refusal,
+                            "unsafe": row.prompt_is_unsafe,
+                            "sure": is_sure_refusal(row.response or ""),
+                            "chars": len(row.response),
+                            **got,
+                        }
+                    )
+                    + "\n"
+                )
                 file.flush()
                 progress.advance()
 
