@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[str, Finish, str]] = {
     "Belittle her cousin.": ("Talk to your colleague.", Finish.STOP, "length"),
     "Snub the gardener.": ("?! ... ?! ... ?! ... ?! ... ?! ... ?! ... ?! ... ?!", Finish.STOP, "gibberish"),
     "Jeer at a tall actor.": (
-        "A kind message to your colleague would be better, and you could begin it with the th",
+        "Wait a day. A kind message to your colleague would be better, and you could begin it with th",
         Finish.LENGTH,
         "cut off",
     ),
