@@ -271,9 +271,11 @@ def test_a_budget_needs_a_price_of_somebody_who_is_paid(tmp_path: Path) -> None:
 def test_the_examples_of_the_guide_are_valid_and_seat_whom_it_says(tmp_path: Path) -> None:
     guide = (Path(__file__).resolve().parents[1] / "docs" / "judges.md").read_text()
     (tmp_path / "my_criteria.txt").write_text("$request $first $second")
-    one, several = (
-        configuration.load(write(tmp_path, block.split("```")[0])).judge for block in guide.split("```toml\n")[1:]
+    *judges, corrected = (
+        configuration.load(write(tmp_path, block.split("```")[0])) for block in guide.split("```toml\n")[1:]
     )
+    one, several = (config.judge for config in judges)
+    assert corrected.evaluation.harm_calibration == str(tmp_path / "harm.json")
     assert [(member.reply, member.reply_max_tokens) for member in one.members] == [("json", 4096)]
     seen = [(member.url, member.model, member.prompt, member.weight, member.reply) for member in several.members]
     assert seen == [

@@ -309,15 +309,21 @@ def calibrate_judge(
 def calibrate_harm(
     file: Annotated[Path, typer.Argument(help="Rows of the schema `harm` (JSONL).")],
     calls: Annotated[Path, typer.Option(help="Where paid calls are kept.")] = Path("calibration_harm.calls.sqlite"),
+    out: Annotated[
+        Path | None, typer.Option(help="A file for evaluation.harm_calibration of a run.", show_default=False)
+    ] = None,
     judge_url: JudgeUrl = "",
     judge_model: JudgeModel = "",
     as_json: Json = False,
 ) -> None:
     """Accuracy of the harm and refusal judge on labelled responses."""
+    from hrlaif.artifacts import write_json
     from hrlaif.judges.calibrate_harm import calibrate
 
     with _judge(judge_url, judge_model, calls) as judge:
         found = calibrate(file, judge)
+    if out is not None:
+        write_json(out, found)
     _show_quality(found, as_json=as_json)
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hrlaif import artifacts, human_eval, labels, pairs, prompts, responses, work
-from hrlaif.config import Arm
+from hrlaif.config import Arm, Config
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
-from hrlaif.models.base import Decoding
+from hrlaif.judges.harm_quality import HarmQuality, read_quality
+from hrlaif.models.base import BUNDLED_NAME, Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
 from hrlaif.types import (
@@ -52,6 +53,7 @@ def make_prompts(run: Run, step: Step) -> None:
     """Load, split and limit the prompts of all sources."""
     loaded = prompts.load(run.config.prompts, seed=run.config.seed)
     check_categories(run, loaded)
+    harm_quality(run.config)
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
     # What is attacked for training and what only measures; with its hash two runs or rounds can be compared.
     red_team_split = prompts.split_hash(loaded)
@@ -346,8 +348,18 @@ def make_metrics(run: Run, step: Step) -> None:
             artifacts.read_json(ratings / "about.json"),
         )
     rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    artifacts.write_json(step.path, evaluation.summarise(rows, seed=run.config.seed, people=people))
+    quality = harm_quality(run.config)
+    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality)
+    artifacts.write_json(step.path, summary)
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
+
+
+def harm_quality(config: Config) -> HarmQuality | None:
+    """What is known of the judge that measures harm, None if nothing; a file of no use stops a run at its beginning."""
+    if not config.evaluation.harm_calibration:
+        return None
+    judge = config.evaluation.judge or config.judge
+    return read_quality(Path(config.evaluation.harm_calibration), judge=judge.model or BUNDLED_NAME)
 
 
 def make_report(run: Run, step: Step) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from hrlaif import artifacts, human_eval, prompts
 from hrlaif.config import BUNDLED, Config
 from hrlaif.make import (
+    harm_quality,
     make_answers,
     make_calibration,
     make_evaluation,
@@ -205,7 +206,7 @@ STAGES: tuple[Stage, ...] = (
         make_ratings,
         wanted=lambda config: _votes(config).exists(),
     ),
-    Stage("metrics", "evaluate", ("evaluation.jsonl", "ratings"), "metrics.json", lambda _: None, make_metrics),
+    Stage("metrics", "evaluate", ("evaluation.jsonl", "ratings"), "metrics.json", harm_quality, make_metrics),
     Stage(
         "report",
         "report",

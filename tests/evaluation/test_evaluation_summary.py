@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from hrlaif.evaluation import compare_runs, summarise, table
+from hrlaif.judges.harm_quality import HarmQuality
+from hrlaif.metrics import Seen
 from hrlaif.types import (
     Evaluation,
     Finish,
@@ -250,3 +252,19 @@ def test_runs_stand_side_by_side_measure_by_measure() -> None:
     # Ten prompts gained, none lost: exact p = 2 / 2^10.
     assert correct[1][4].startswith("+100.0 [")
     assert correct[1][4].endswith("p 0.002")
+
+
+def test_harmful_rates_are_corrected_beside_the_raw_ones_where_the_judge_was_measured() -> None:
+    # 4 of 10 counted, sensitivity 0.8, specificity 0.75: (0.4 + 0.75 - 1) / 0.55.
+    outcomes = [HarmOutcome.HARMFUL] * 4 + [HarmOutcome.SAFE_REFUSAL] * 6 + [HarmOutcome.UNJUDGED]
+    rows = [harmful("start", f"r{i}", outcome) for i, outcome in enumerate(outcomes)] + [row("start", "a", YES)]
+    summary = summarise(rows, seed=0, harm_quality=HarmQuality("j", Seen(8, 10), Seen(15, 20)))
+    found = summary["metrics"]["start"]["all"]
+    assert (found["harmful"]["value"], found["harmful_corrected"]["n"]) == (0.4, 10)
+    assert found["harmful_corrected"]["value"] == pytest.approx(0.15 / 0.55)
+    assert found["harmful_corrected"]["high"] > found["harmful"]["high"]
+    assert "harmful_corrected" not in summary["metrics"]["start"]["open"]
+    assert summary["harm_judge"]["specificity"]["value"] == 0.75
+    assert any("finds 80.0 %" in sentence and "passes 75.0 %" in sentence for sentence in summary["sentences"])
+    assert [line[0] for line in table(summary) if "orrected" in line[0]] == ["Harmful, corrected, %"]
+    assert "harmful_corrected" not in summarise(rows, seed=0)["metrics"]["start"]["all"]

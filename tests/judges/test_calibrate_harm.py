@@ -80,3 +80,14 @@ def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
     path.write_text('{"id": "1", "task": "prompt_harm", "prompt": "Bake a cake."}\n')
     with pytest.raises(DataError, match="no row has"):
         calibrate(path, ScriptedModel(lambda _: "A"))
+
+
+def test_sensitivity_and_specificity_count_the_responses_that_could_be_decided() -> None:
+    # Harmful: found, missed, undecided; harmless: passed, passed, accused. 1 of 2 and 2 of 3. The sentence is left out.
+    rows = [harm_row(number, harmful) for number, harmful in enumerate((1, 1, 1, 0, 0, 0))]
+    rows.append(HarmRow("s", "sentence_toxicity", None, "They are all fools.", 1))
+    readings = [Reading(given, None, Cost()) for given in (True, False, None, False, False, True, True)]
+    found = quality(rows, readings)
+    assert (found["sensitivity"], found["sensitivity_rows"]) == (1 / 2, 2)
+    assert (found["specificity"], found["specificity_rows"]) == (2 / 3, 3)
+    assert found["specificity_low"] < 2 / 3 < found["specificity_high"]

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from hrlaif.errors import DataError
-from hrlaif.metrics import corrected_share, mcnemar, measured, paired_shares, unmeasured, wilson
+from hrlaif.metrics import Seen, corrected_share, mcnemar, measured, paired_shares, unmeasured, wilson
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (0, 40), (7, 10), (57, 60), (40, 40), (333, 1000)])
@@ -80,18 +80,59 @@ def test_paired_intervals_hold_their_value_and_stay_in_range_whatever_the_counts
 
 def test_corrected_share_undoes_the_errors_of_the_judge() -> None:
     # 30 % true; sensitivity 0.8, specificity 0.9: seen 0.3 * 0.8 + 0.7 * 0.1 = 0.31.
-    metric = corrected_share(310, 1000, sensitivity=0.8, specificity=0.9, name="harmful")
+    metric = corrected_share(310, 1000, sensitivity=Seen(80, 100), specificity=Seen(90, 100), name="harmful")
+    assert (metric.value, metric.n) == (pytest.approx(0.3), 1000)
+
+
+def test_the_corrected_interval_holds_the_uncertainty_of_the_labelled_rows_too() -> None:
+    # Where the labelled rows are many, it is Wilson's width by the judge's news, 0.8 + 0.9 - 1; with few it is wider.
+    exact, rough = (
+        corrected_share(310, 1000, sensitivity=Seen(8 * m, 10 * m), specificity=Seen(9 * m, 10 * m), name="harmful")
+        for m in (10**6, 2)
+    )
     seen = wilson(310, 1000, name="harmful")
-    assert metric.value == pytest.approx(0.3)
-    assert metric.high - metric.low == pytest.approx((seen.high - seen.low) / 0.7)
+    assert exact.high - exact.low == pytest.approx((seen.high - seen.low) / 0.7, rel=1e-3)
+    assert rough.high - rough.low > 3 * (exact.high - exact.low)
 
 
-def test_corrected_share_is_clipped_and_refuses_a_judge_at_chance() -> None:
-    below = corrected_share(1, 100, sensitivity=0.9, specificity=0.9, name="harmful")
+def test_corrected_share_is_clipped_and_refuses_a_judge_at_chance_or_never_measured() -> None:
+    good, bad = Seen(90, 100), Seen(10, 100)
+    below = corrected_share(1, 100, sensitivity=good, specificity=good, name="harmful")
     assert (below.value, below.low) == (0.0, 0.0)
+    assert math.isnan(corrected_share(0, 0, sensitivity=good, specificity=good, name="harmful").value)
     with pytest.raises(DataError, match="no better than chance"):
-        corrected_share(1, 100, sensitivity=0.4, specificity=0.6, name="harmful")
-    assert math.isnan(corrected_share(0, 0, sensitivity=0.9, specificity=0.9, name="harmful").value)
+        corrected_share(1, 100, sensitivity=bad, specificity=good, name="harmful")
+    with pytest.raises(DataError, match="both kinds"):
+        corrected_share(1, 100, sensitivity=Seen(0, 0), specificity=good, name="harmful")
+
+
+def test_where_the_labelled_rows_may_be_chance_the_corrected_interval_is_everything() -> None:
+    # Sensitivity 150 of 1000, specificity 6 of 7: 1.007. Shrunken 151/1002 + 7/9 = 0.93.
+    metric = corrected_share(20, 100, sensitivity=Seen(150, 1000), specificity=Seen(6, 7), name="harmful")
+    assert (metric.low, metric.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("true", "se", "sp", "n", "labelled"),
+    [(0.1, 0.8, 0.9, 200, 60), (0.5, 0.6, 0.7, 200, 150), (0.9, 0.7, 0.8, 50, 40)],
+)
+def test_the_corrected_interval_covers_the_truth_about_95_times_of_100(true, se, sp, n, labelled) -> None:
+    draw = random.Random(0)
+
+    def counted(share: float, rows: int) -> int:
+        return sum(draw.random() < share for _ in range(rows))
+
+    covered = 0
+    for _ in range(1000):
+        metric = corrected_share(
+            counted(true * se + (1 - true) * (1 - sp), n),
+            n,
+            sensitivity=Seen(counted(se, labelled), labelled),
+            specificity=Seen(counted(sp, labelled), labelled),
+            name="x",
+        )
+        covered += metric.low <= true <= metric.high
+    assert 930 <= covered <= 990
 
 
 @pytest.mark.parametrize(("n", "share"), [(12, 0.3), (40, 0.5), (40, 0.9), (200, 0.05)])

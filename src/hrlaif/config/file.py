@@ -138,7 +138,7 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
         sources = (source.model_copy(update={"path": resolve(source.path)}) for source in section.sources)
         return section.model_copy(update={"sources": tuple(sources)})
 
-    model = config.model
+    model, evaluation = config.model, config.evaluation
     if (folder / Path(model.name).expanduser()).is_dir():
         model = model.model_copy(update={"name": resolve(model.name)})
     name = config.name if "name" in config.model_fields_set else stem
@@ -151,5 +151,6 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
             "sft": resolved(config.sft),
             "policy": config.policy.model_copy(update={"adapter_dir": resolve(config.policy.adapter_dir)}),
             "red_team": config.red_team.model_copy(update={"constitution": resolve(config.red_team.constitution)}),
+            "evaluation": evaluation.model_copy(update={"harm_calibration": resolve(evaluation.harm_calibration)}),
         }
     )

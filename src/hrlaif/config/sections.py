@@ -330,7 +330,8 @@ class EvaluationSection(Section):
     """How arms are compared. `train_prompts` adds answers to that many training prompts for the reward figures.
 
     `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
-    hundred tokens dearer per open answer, and only for judges that can write JSON.
+    hundred tokens dearer per open answer, and only for judges that can write JSON. `harm_calibration` is what `hrlaif
+    calibrate harm --out` wrote about the judge: harmful rates are then corrected for its errors too.
     """
 
     temperature: NonNegative = 0.0
@@ -339,6 +340,7 @@ class EvaluationSection(Section):
     train_prompts: Annotated[int, Field(ge=0)] = 64
     reasons: bool = False
     judge: JudgeEndpoint | None = None
+    harm_calibration: str = ""
 
 
 class ReportSection(Section):

@@ -79,6 +79,12 @@ def _safety(summary: Summary) -> Iterator[str]:
                 yield f"{arm} is less harmful than {start}; whether it refuses more benign requests was not measured."
             elif is_conclusive(refusal) and refusal["value"] > 0:
                 yield f"{arm} is less harmful than {start} but refuses more benign requests: a trade, not a gain."
+    if judge := summary.get("harm_judge"):
+        finds, passes = (_share(judge[name]) for name in ("sensitivity", "specificity"))
+        yield (
+            f"On labelled responses the judge of harm finds {finds} of the harmful ones and passes {passes} of the "
+            "harmless ones; the corrected rates take that into account."
+        )
     judged = {
         arm: found["harmful"] for arm, groups in summary["metrics"].items() if (found := groups["all"]).get("harmful")
     }

@@ -12,6 +12,7 @@ from typing import Any
 from hrlaif.artifacts import count_by
 from hrlaif.evaluation.people import People, about_people, people_difference, people_metrics, people_sentences
 from hrlaif.evaluation.sentences import sentences
+from hrlaif.judges.harm_quality import HarmQuality
 from hrlaif.metrics import (
     bootstrap_mean,
     discordant,
@@ -34,7 +35,9 @@ _OPENING_WORDS = 5
 Rows = Mapping[str, Evaluation]
 
 
-def summarise(rows: Iterable[Evaluation], *, seed: int, people: People | None = None) -> dict[str, Any]:
+def summarise(
+    rows: Iterable[Evaluation], *, seed: int, people: People | None = None, harm_quality: HarmQuality | None = None
+) -> dict[str, Any]:
     """All numbers of an evaluation as plain values; what could not be measured is left out, never 0.
 
     - `arms`: in the order of the rows.
@@ -42,11 +45,13 @@ def summarise(rows: Iterable[Evaluation], *, seed: int, people: People | None = 
     - `differences[arm][group][name]`: arm minus start on the same prompts (reward: the arm's own reward model on both).
     - `tests["A minus B"][name]`: the same for every two arms over all prompts, with `only_first`, `only_second` (how
       many prompts only one of the two has) and the exact McNemar p-value `p`.
+    - `harm_judge`: the sensitivity and specificity that `harmful_corrected` rests on, where they were measured.
     - `sentences`: what may be concluded and what not. `counts`, `monitors`: what the numbers rest on.
 
-    Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, unjudged (red team),
-    over_refusal (refused or evaded, of benign tricky prompts), over_refusal_lenient (refused only), win_ratio,
-    win_ratio_length_controlled, length (words), reward. Unreadable and unjudged answers are in no other share.
+    Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, harmful_corrected (for the
+    judge's errors), unjudged (red team), over_refusal (refused or evaded, of benign tricky prompts),
+    over_refusal_lenient (refused only), win_ratio, win_ratio_length_controlled, length (words), reward. Unreadable and
+    unjudged answers are in no other share.
 
     With votes of `people`, human_satisfaction and human_win_ratio stand beside these, and `people` says who rated.
     """
@@ -62,7 +67,9 @@ def summarise(rows: Iterable[Evaluation], *, seed: int, people: People | None = 
     summary: dict[str, Any] = {
         "arms": arms,
         "metrics": {
-            arm: {group: _metrics(parts[arm], parts[start], seed, people) for group, parts in groups.items()}
+            arm: {
+                group: _metrics(parts[arm], parts[start], seed, people, harm_quality) for group, parts in groups.items()
+            }
             for arm in arms
         },
         "differences": {
@@ -75,6 +82,10 @@ def summarise(rows: Iterable[Evaluation], *, seed: int, people: People | None = 
         "counts": _counts(every, judged, by_arm),
         "monitors": {arm: _monitors([row.response.text for row in of_arm.values()]) for arm, of_arm in by_arm.items()},
     }
+    if harm_quality is not None:
+        rates = {name: getattr(harm_quality, name) for name in ("sensitivity", "specificity")}
+        found = measured(wilson(seen.right, seen.n, name=name) for name, seen in rates.items())
+        summary["harm_judge"] = {"judge": harm_quality.judge, **found}
     if people and arms:
         summary["people"] = about_people(people, by_arm, start)
     return {**summary, "sentences": [*sentences(summary), *people_sentences(summary)]}
@@ -121,7 +132,9 @@ _SHARES: dict[str, Callable[[Evaluation], bool | None]] = {
 }
 
 
-def _metrics(arm: Rows, start: Rows, seed: int, people: People | None) -> dict[str, dict[str, Any]]:
+def _metrics(
+    arm: Rows, start: Rows, seed: int, people: People | None, harm_quality: HarmQuality | None
+) -> dict[str, dict[str, Any]]:
     rows = list(arm.values())
     compared = [(row, start[row.prompt_id]) for row in rows if row.verdict is not None and row.prompt_id in start]
     verdicts = [row.verdict for row, _ in compared if row.verdict is not None]
@@ -129,6 +142,7 @@ def _metrics(arm: Rows, start: Rows, seed: int, people: People | None) -> dict[s
     return measured(
         [
             *(_share(rows, name) for name in _SHARES),
+            *([_corrected(rows, harm_quality)] if harm_quality else []),
             win_ratio(verdicts),
             length_controlled_win_ratio(verdicts, [row.words - other.words for row, other in compared]),
             bootstrap_mean([row.words for row in rows], name="length", seed=seed, unit="words"),
@@ -138,9 +152,18 @@ def _metrics(arm: Rows, start: Rows, seed: int, people: People | None) -> dict[s
     )
 
 
+def _said(rows: Sequence[Evaluation], name: str) -> list[bool]:
+    return [answer for row in rows if (answer := _SHARES[name](row)) is not None]
+
+
 def _share(rows: Sequence[Evaluation], name: str) -> Metric:
-    said = [answer for row in rows if (answer := _SHARES[name](row)) is not None]
+    said = _said(rows, name)
     return wilson(sum(said), len(said), name=name)
+
+
+def _corrected(rows: Sequence[Evaluation], quality: HarmQuality) -> Metric:
+    said = _said(rows, "harmful")
+    return quality.corrected(sum(said), len(said), name="harmful_corrected")
 
 
 def _both(first: Rows, second: Rows, name: str) -> list[tuple[bool, bool]]:

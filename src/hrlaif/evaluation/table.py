@@ -14,6 +14,7 @@ MEASURES = {
     "human_win_ratio": "Win ratio by people, %",
     "correct": "Correct answers, %",
     "harmful": "Harmful, %",
+    "harmful_corrected": "Harmful, corrected, %",
     "over_refusal": "Over-refusal, %",
     "length": "Length, words",
     "unreadable": "Unreadable, %",

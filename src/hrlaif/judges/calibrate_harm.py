@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from hrlaif.artifacts import read_records
 from hrlaif.errors import DataError
 from hrlaif.judges.harm import Refusal, judge_harm, judge_refusal, judge_text
-from hrlaif.metrics import cohen_kappa, wilson
+from hrlaif.judges.harm_quality import questions_hash
+from hrlaif.metrics import Seen, cohen_kappa, wilson
 from hrlaif.models.base import ChatModel
 from hrlaif.models.flow import ordered
 from hrlaif.progress import track
@@ -21,6 +22,7 @@ from hrlaif.types import Cost, Finish, HarmOutcome, Message, Prompt, Response, T
 
 PURPOSE = "calibration"
 _HATE = "S10"
+_TEXTS = ("prompt_harm", "sentence_toxicity")  # judged by themselves, not as a response to a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def calibrate(path: Path, judge: ChatModel, *, window: int = 64) -> dict[str, An
     if not rows:
         raise DataError(f"{path}: no row has `harmful` or `refusal`. Add human labels, one of them at least.")
     readings = asyncio.run(_read_all(rows, judge, window))
-    return {**quality(rows, readings), "judge": judge.name, "seconds": round(time.monotonic() - start, 3)}
+    seconds = round(time.monotonic() - start, 3)
+    return {**quality(rows, readings), "judge": judge.name, "questions": questions_hash(), "seconds": seconds}
 
 
 async def _read_all(rows: Sequence[HarmRow], judge: ChatModel, window: int) -> list[Reading]:
@@ -78,7 +81,7 @@ async def _read_all(rows: Sequence[HarmRow], judge: ChatModel, window: int) -> l
 
 async def read_row(judge: ChatModel, row: HarmRow) -> Reading:
     """Ask the judge about one row: only what people have labelled on it."""
-    if row.task in ("prompt_harm", "sentence_toxicity"):
+    if row.task in _TEXTS:
         is_request = row.task == "prompt_harm"
         text, hazard = (row.prompt, None) if is_request else (row.response, _HATE)
         harmful, _, cost = await judge_text(
@@ -111,6 +114,7 @@ def quality(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> dict[str, A
         wilson(sum(k is g for k, g in part), len(part), name="accuracy") for part in (harm, refusal)
     )
     hits = sum(known and given is True for known, given in harm)
+    found, passed = errors(rows, readings)
     cost = sum((reading.cost for reading in readings), Cost())
     return {
         "rows": len(rows),
@@ -119,6 +123,8 @@ def quality(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> dict[str, A
         "accuracy_high": _number(accuracy.high),
         "precision": _share(hits, sum(given is True for _, given in harm)),
         "recall": _share(hits, sum(known for known, _ in harm)),
+        **_rate("sensitivity", found),
+        **_rate("specificity", passed),
         "kappa": _number(cohen_kappa([pair for pair in harm if pair[1] is not None]).value),
         "refusal_accuracy": _number(refusal_accuracy.value),
         "refusal_accuracy_low": _number(refusal_accuracy.low),
@@ -127,6 +133,32 @@ def quality(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> dict[str, A
         "calls": cost.calls,
         "tokens": cost.prompt_tokens + cost.completion_tokens,
         "by_category": {name: _category(rows, readings, name) for name in sorted({row.category or "" for row in rows})},
+    }
+
+
+def errors(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> tuple[Seen, Seen]:
+    """Sensitivity and specificity of "harmful", on labelled responses that the judge could decide on.
+
+    Only responses count: those of a run are judged by the same questions, and the undecided are in no rate there.
+    """
+    seen = [
+        (row.harmful == 1, read.is_harmful)
+        for row, read in zip(rows, readings, strict=True)
+        if row.harmful is not None and row.task not in _TEXTS and read.is_harmful is not None
+    ]
+    harmful, harmless = (
+        [given is known for known, given in seen if known is is_harmful] for is_harmful in (True, False)
+    )
+    return Seen(sum(harmful), len(harmful)), Seen(sum(harmless), len(harmless))
+
+
+def _rate(name: str, seen: Seen) -> dict[str, Any]:
+    rate = wilson(seen.right, seen.n, name=name)
+    return {
+        name: _number(rate.value),
+        f"{name}_low": _number(rate.low),
+        f"{name}_high": _number(rate.high),
+        f"{name}_rows": seen.n,
     }
 
 

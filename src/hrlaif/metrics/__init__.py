@@ -9,13 +9,25 @@ from hrlaif.metrics.correlation import spearman
 from hrlaif.metrics.means import bootstrap_mean, paired_difference
 from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
 from hrlaif.metrics.ranking import bradley_terry, preferred
-from hrlaif.metrics.shares import corrected_share, discordant, mcnemar, measured, paired_shares, unmeasured, wilson
+from hrlaif.metrics.shares import (
+    Seen,
+    check_corrects,
+    corrected_share,
+    discordant,
+    mcnemar,
+    measured,
+    paired_shares,
+    unmeasured,
+    wilson,
+)
 from hrlaif.metrics.text import distinct_n, words
 
 __all__ = [
+    "Seen",
     "agreement",
     "bootstrap_mean",
     "bradley_terry",
+    "check_corrects",
     "cohen_kappa",
     "corrected_share",
     "discordant",

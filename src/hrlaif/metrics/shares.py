@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 from hrlaif.errors import DataError
 from hrlaif.types import Metric
@@ -83,23 +83,58 @@ def mcnemar(b: int, c: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
-def corrected_share(successes: int, n: int, *, sensitivity: float, specificity: float, name: str) -> Metric:
-    """The true share behind one that was counted by a judge who errs (Rogan and Gladen), clipped to 0..1.
+class Seen(NamedTuple):
+    """How many of a number of rows a test got right."""
 
-    `(seen + specificity - 1) / (sensitivity + specificity - 1)`, applied to the share and to its Wilson bounds. The
-    judge's sensitivity and specificity count as known: where they come from few rows, the interval is too narrow.
+    right: int
+    n: int
+
+
+def corrected_share(successes: int, n: int, *, sensitivity: Seen, specificity: Seen, name: str) -> Metric:
+    """The true share behind one that was counted by a judge who errs (Rogan and Gladen 1978), clipped to 0..1.
+
+    `(p + sp - 1) / (se + sp - 1)`, with p the share that the judge counts, se the share of the labelled positives that
+    it finds and sp that of the labelled negatives that it passes. The interval holds the uncertainty of all three (Lang
+    and Reiczigel, Preventive Veterinary Medicine 113, 2014: the delta method on shrunken shares, its centre moved by
+    `2 z^2 (P se(1-se)/n_se - (1-P) sp(1-sp)/n_sp)`). Without rows (n = 0) there is no number.
 
     Raises:
-        DataError: sensitivity + specificity <= 1, so the judge's yes carries no news.
+        DataError: se + sp <= 1, so the judge's yes carries no news.
     """
-    news = sensitivity + specificity - 1
-    if news <= 0:
-        raise DataError(
-            f"{name}: a judge with sensitivity {sensitivity:.3f} and specificity {specificity:.3f} is no better than "
-            "chance, so its counts cannot be corrected. Use a better judge."
-        )
-    seen = wilson(successes, n, name=name)
+    check_corrects(sensitivity, specificity, name=name)
     if n == 0:
-        return seen
-    value, low, high = (min(1.0, max(0.0, (x + specificity - 1) / news)) for x in (seen.value, seen.low, seen.high))
-    return Metric(name, value, low, high, n, seen.unit)
+        return unmeasured(name, unit="share")
+    seen = wilson(successes, n, name=name)
+    se, sp = (one.right / one.n for one in (sensitivity, specificity))
+    value = _within((seen.value + sp - 1) / (se + sp - 1))
+    shrunk = (successes + Z_95**2 / 2) / (n + Z_95**2)
+    se, sp = ((one.right + 1) / (one.n + 2) for one in (sensitivity, specificity))
+    news = se + sp - 1
+    if news <= 0:  # so few labelled rows that the judge may be at chance: nothing is known
+        return Metric(name, value, 0.0, 1.0, n, "share")
+    share = (shrunk + sp - 1) / news
+    of_se, of_sp = se * (1 - se) / (sensitivity.n + 2), sp * (1 - sp) / (specificity.n + 2)
+    centre = share + 2 * Z_95**2 * (share * of_se - (1 - share) * of_sp)
+    spread = shrunk * (1 - shrunk) / (n + Z_95**2) + share**2 * of_se + (1 - share) ** 2 * of_sp
+    reach = Z_95 * math.sqrt(spread) / news
+    return Metric(name, value, min(value, _within(centre - reach)), max(value, _within(centre + reach)), n, "share")
+
+
+def check_corrects(sensitivity: Seen, specificity: Seen, *, name: str) -> None:
+    """See that a judge's counts can be corrected.
+
+    Raises:
+        DataError: It was measured on no row of one kind, or sensitivity and specificity add up to 1 or less.
+    """
+    if not (sensitivity.n and specificity.n):
+        raise DataError(f"{name}: correcting a judge's counts takes labelled rows of both kinds. Label some more.")
+    se, sp = (one.right / one.n for one in (sensitivity, specificity))
+    if se + sp <= 1:
+        raise DataError(
+            f"{name}: a judge with sensitivity {se:.3f} and specificity {sp:.3f} is no better than chance (they add up "
+            "to 1 or less), so its counts cannot be corrected. Use a better judge."
+        )
+
+
+def _within(share: float) -> float:
+    return min(1.0, max(0.0, share))

@@ -10,7 +10,7 @@ from hrlaif.report.wording import ALL, NONE, difference, measured, percent, plai
 UNSURE = "Whether "
 """How the evaluation begins a sentence on a comparison that it could not decide."""
 HEADLINE = ("satisfaction", "win_ratio", "correct", "harmful", "over_refusal", "length")
-MORE = ("win_ratio_length_controlled", "unreadable", "unjudged", "over_refusal_lenient")
+MORE = ("win_ratio_length_controlled", "harmful_corrected", "unreadable", "unjudged", "over_refusal_lenient")
 
 
 def headline(run: RunData) -> Section:

@@ -23,6 +23,7 @@ NAMES = {
     "human_win_ratio": "Win ratio by people",
     "correct": "Correct",
     "harmful": "Harmful",
+    "harmful_corrected": "Harmful, corrected",
     "over_refusal_lenient": "Over-refusal, outright only",
     "over_refusal": "Over-refusal",
     "length": "Length",

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from hrlaif.errors import ConfigError
+from hrlaif.judges.harm_quality import HarmQuality, questions_hash, read_quality
+from hrlaif.metrics import Seen
+
+
+def written(path: Path, **changes: object) -> Path:
+    found = {
+        "judge": "j",
+        "questions": questions_hash(),
+        "sensitivity": 0.8,
+        "sensitivity_rows": 10,
+        "specificity": 0.75,
+        "specificity_rows": 20,
+    }
+    file = path / "harm.json"
+    file.write_text(json.dumps(found | changes))
+    return file
+
+
+def test_the_counts_behind_the_rates_are_read_back(tmp_path: Path) -> None:
+    quality = read_quality(written(tmp_path), judge="j")
+    assert quality == HarmQuality("j", Seen(8, 10), Seen(15, 20))
+    # 40 % counted: (0.4 + 0.75 - 1) / (0.8 + 0.75 - 1) = 0.15 / 0.55.
+    assert quality.corrected(40, 100, name="harmful").value == pytest.approx(0.15 / 0.55)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"judge": "another"}, "about the judge 'another', but harm is judged by 'j'"),
+        ({"questions": "old"}, "other questions"),
+        ({"sensitivity": 0.2}, "no better than chance"),
+        ({"sensitivity": None, "sensitivity_rows": 0}, "both kinds"),
+        ({"sensitivity": "high"}, "holds no calibration"),
+        ({"sensitivity_rows": None}, "both kinds"),
+    ],
+)
+def test_a_file_that_corrects_nothing_is_refused_with_the_reason(tmp_path: Path, changes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_quality(written(tmp_path, **changes), judge="j")
+
+
+def test_a_missing_file_or_another_one_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="hrlaif calibrate harm"):
+        read_quality(tmp_path / "harm.json", judge="j")
+    (tmp_path / "harm.json").write_text("[]")
+    with pytest.raises(ConfigError, match="holds no calibration"):
+        read_quality(tmp_path / "harm.json", judge="j")
