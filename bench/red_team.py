@@ -130,6 +130,7 @@ def main() -> None:
             sampler=HttpSampler(policy),
             judge=model,
             rewriter=model,
+            attacker=model,
             section=section,
             seed=0,
             path=path,

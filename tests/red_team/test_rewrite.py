@@ -86,6 +86,7 @@ def run(tmp_path: Path, requests: list[str], policy_that, judge, rewriter, secti
         sampler=policy_that(lambda _: HARMFUL),
         judge=judge,
         rewriter=rewriter,
+        attacker=rewriter,
         section=section,
         seed=0,
         path=path,
