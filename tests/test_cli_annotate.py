@@ -13,23 +13,11 @@ from hrlaif.artifacts import read_json, read_records, write_records
 from hrlaif.cli import app
 from hrlaif.config import parse
 from hrlaif.human_eval import Study
-from hrlaif.human_eval.records import Ballot
+from hrlaif.human_eval.records import Ballot, Rating
 from hrlaif.pipeline import STAGES
 from hrlaif.plan import execute, plan
 from hrlaif.run import open_folder
-from hrlaif.types import (
-    Evaluation,
-    Finish,
-    Label,
-    Message,
-    Prompt,
-    Rating,
-    Response,
-    Satisfaction,
-    Split,
-    Task,
-    Verdict,
-)
+from hrlaif.types import Evaluation, Finish, Label, Message, Prompt, Response, Satisfaction, Split, Task, Verdict
 
 ARMS = ("start", "rlaif")
 YES, NO = Rating(Satisfaction.YES), Rating(Satisfaction.NO)

@@ -13,16 +13,20 @@ from hrlaif.pipeline import STAGES
 from hrlaif.plan import Step, plan
 from hrlaif.run import Run
 from hrlaif.types import (
+    Attack,
     Basis,
     Cost,
     Evidence,
     Finish,
+    HarmOutcome,
+    HarmVerdict,
     Judgement,
     Label,
     Message,
     Outcome,
     Pair,
     Prompt,
+    RedTeamCase,
     Response,
     Split,
     Task,
@@ -103,6 +107,25 @@ def test_pairs_come_in_order_and_what_made_none_is_counted_once_even_after_a_res
     assert manifest is not None
     assert manifest["dropped"] == {"tie": 1, **LEFT_OUT}
     assert manifest["by_basis"] == {"judge": 3}
+
+
+def test_red_team_pairs_that_begin_alike_are_thinned_out(run: Run) -> None:
+    harmful = HarmOutcome.HARMFUL
+    cases = []
+    for number in range(4):
+        attack = Attack(f"a{number}", f"a{number}", (Message("user", "Lie!"),), "plain", "S5")
+        response = Response(f"a{number}/0", attack.id, "A lie.", "policy", 0, Finish.STOP)
+        verdict = HarmVerdict(response.id, harmful, 3, "S5", (harmful, harmful), "judge", "")
+        cases.append(RedTeamCase(attack, response, verdict, f"I would rather not say {number}", "A lie."))
+    hybrid = Run(run.config.model_copy(update={"arms": ("rlaif", "hrlaif")}))
+    counts = {harmful.value: 4, HarmOutcome.UNJUDGED.value: 0, "responses": 4}
+    write_records(run.folder / "hrlaif" / "red_team.jsonl", cases, fingerprint="r", counts=counts)
+    write_records(run.folder / "hrlaif" / "labels.jsonl", [], fingerprint="l")
+    (making,) = (one for one in plan(STAGES, hybrid.config) if one.stage.name == "pairs" and one.arm == "hrlaif")
+    make_pairs(hybrid, making)
+    # At most a twentieth of the pairs, yet one of each opening.
+    assert [pair.chosen for pair in read_records(making.path, Pair)] == ["I would rather not say 0"]
+    assert (read_manifest(making.path) or {})["dropped"]["red team: opening too frequent"] == 3
 
 
 def test_the_judge_is_measured_on_the_pairs_that_the_verifier_knows(run: Run) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hrlaif import artifacts, human_eval, labels, pairs, prompts, responses, work
-from hrlaif.config import Arm, Config
+from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
-from hrlaif.judges.harm_quality import HarmQuality, read_quality
-from hrlaif.models.base import BUNDLED_NAME, Decoding
+from hrlaif.judges.harm_quality import harm_quality
+from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
 from hrlaif.types import (
@@ -53,13 +53,11 @@ def make_prompts(run: Run, step: Step) -> None:
     """Load, split and limit the prompts of all sources."""
     loaded = prompts.load(run.config.prompts, seed=run.config.seed)
     check_categories(run, loaded)
-    harm_quality(run.config)
+    harm_quality(run.config)  # a file of no use is noticed before anything is paid
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
     # What is attacked for training and what only measures; with its hash two runs or rounds can be compared.
-    red_team_split = prompts.split_hash(loaded)
-    artifacts.write_records(
-        step.path, loaded, fingerprint=step.fingerprint, by_split=by_split, red_team_split=red_team_split
-    )
+    facts = {"by_split": by_split, "red_team_split": prompts.split_hash(loaded)}
+    artifacts.write_records(step.path, loaded, fingerprint=step.fingerprint, **facts)
 
 
 def check_categories(run: Run, loaded: Sequence[Prompt]) -> None:
@@ -211,7 +209,7 @@ def make_pairs(run: Run, step: Step) -> None:
         dropped.update((artifacts.read_manifest(run.folder / arm / "labels.jsonl") or {}).get("left_out", {}))
         if rounds:
             cases = itertools.chain.from_iterable(artifacts.read_records(path, RedTeamCase) for path in rounds)
-            safer, lost = red_team.to_pairs(cases)
+            safer, lost = red_team.to_pairs(cases, max_opening_share=run.config.pairs.max_opening_share)
             dropped.update({f"red team: {why}": count for why, count in lost.items()})
             yield safer
 
@@ -352,14 +350,6 @@ def make_metrics(run: Run, step: Step) -> None:
     summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality)
     artifacts.write_json(step.path, summary)
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
-
-
-def harm_quality(config: Config) -> HarmQuality | None:
-    """What is known of the judge that measures harm, None if nothing; a file of no use stops a run at its beginning."""
-    if not config.evaluation.harm_calibration:
-        return None
-    judge = config.evaluation.judge or config.judge
-    return read_quality(Path(config.evaluation.harm_calibration), judge=judge.model or BUNDLED_NAME)
 
 
 def make_report(run: Run, step: Step) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hrlaif import artifacts, human_eval, prompts
 from hrlaif.config import BUNDLED, Config
+from hrlaif.judges.harm_quality import harm_quality
 from hrlaif.make import (
-    harm_quality,
     make_answers,
     make_calibration,
     make_evaluation,

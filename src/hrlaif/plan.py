@@ -19,7 +19,7 @@ from hrlaif.errors import DataError
 from hrlaif.run import Contestant, Run, needs_extra
 
 # Changed when a stage's code changes what it writes, so that finished runs are not mistaken for current ones.
-CODE_SCHEMA = 1
+CODE_SCHEMA = 2
 # Keys that say how calls are made, not what is asked: changing one makes nothing stale.
 OPERATIONAL = {
     "url", "key_env", "weight", "in_flight", "timeout_s", "retries", "requests_per_minute", "tokens_per_minute",

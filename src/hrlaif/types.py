@@ -329,56 +329,6 @@ class Evaluation:
     cost: Cost = Cost()
 
 
-class Flaw(str, Enum):
-    """Why a rater is not satisfied with a response; several may be ticked."""
-
-    INCORRECT = "incorrect"
-    OFF_REQUEST = "off_request"
-    TOO_LONG = "too_long"
-    UNCLEAR = "unclear"
-    HARMFUL = "harmful"
-    NEEDLESS_REFUSAL = "needless_refusal"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """What a rater says of one response; UNREADABLE where they could not say."""
-
-    satisfied: Satisfaction
-    flaws: tuple[Flaw, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class HumanVote:
-    """One rater's current vote on one pair of responses, in the pair's own order and not in the order shown.
-
-    `verdict` is UNREADABLE where the rater could not say. `is_swapped`: the second response stood on the left (A).
-    `known` is the right verdict of a pair that checks raters; such a pair compares no arms. `version` counts how often
-    the rater changed their mind, from 1. `seconds` is how long the pair was on the screen, `time` seconds since 1970.
-    """
-
-    id: str
-    item: int
-    rater: str
-    prompt_id: str
-    category: str
-    task: Task
-    first_id: str
-    second_id: str
-    first_arm: str
-    second_arm: str
-    verdict: Verdict
-    first: Rating
-    second: Rating
-    is_swapped: bool
-    version: int
-    seconds: float
-    time: float
-    source: str = "page"
-    known: Verdict | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A number with its 95 % interval and its count; no number is reported without them."""

@@ -7,22 +7,8 @@ import pytest
 from hrlaif.human_eval import Study, outcomes, outcomes_of
 from hrlaif.human_eval.items import Item, arm_items, check_items, comparisons, shuffled
 from hrlaif.human_eval.outcome import SAME_TEXT, raters
-from hrlaif.human_eval.records import Ballot
-from hrlaif.types import (
-    Basis,
-    CalibrationPair,
-    Finish,
-    Flaw,
-    HumanVote,
-    Message,
-    Prompt,
-    Rating,
-    Response,
-    Satisfaction,
-    Split,
-    Task,
-    Verdict,
-)
+from hrlaif.human_eval.records import Ballot, Flaw, HumanVote, Rating
+from hrlaif.types import Basis, CalibrationPair, Finish, Message, Prompt, Response, Satisfaction, Split, Task, Verdict
 
 FIRST, SECOND, TIE, UNREADABLE = Verdict.FIRST, Verdict.SECOND, Verdict.TIE, Verdict.UNREADABLE
 YES, NO, NONE = Rating(Satisfaction.YES), Rating(Satisfaction.NO, (Flaw.UNCLEAR,)), Rating(Satisfaction.UNREADABLE)

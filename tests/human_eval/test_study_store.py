@@ -9,8 +9,8 @@ import pytest
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval import Study, digest
 from hrlaif.human_eval.items import Item
-from hrlaif.human_eval.records import Ballot
-from hrlaif.types import Finish, Flaw, Message, Prompt, Rating, Response, Satisfaction, Split, Task, Verdict
+from hrlaif.human_eval.records import Ballot, Flaw, Rating
+from hrlaif.types import Finish, Message, Prompt, Response, Satisfaction, Split, Task, Verdict
 
 YES, NO = Rating(Satisfaction.YES), Rating(Satisfaction.NO, (Flaw.TOO_LONG, Flaw.HARMFUL))
 

@@ -11,21 +11,8 @@ from hrlaif.artifacts import read_records
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval import Study, import_votes, write_votes
 from hrlaif.human_eval.items import Item
-from hrlaif.human_eval.records import Ballot
-from hrlaif.types import (
-    CalibrationPair,
-    Finish,
-    Flaw,
-    Label,
-    Message,
-    Prompt,
-    Rating,
-    Response,
-    Satisfaction,
-    Split,
-    Task,
-    Verdict,
-)
+from hrlaif.human_eval.records import Ballot, Flaw, Rating
+from hrlaif.types import CalibrationPair, Finish, Label, Message, Prompt, Response, Satisfaction, Split, Task, Verdict
 
 YES, NO = Rating(Satisfaction.YES), Rating(Satisfaction.NO, (Flaw.INCORRECT, Flaw.TOO_LONG))
 

@@ -224,10 +224,10 @@ def _arm_counts(rows: Sequence[Evaluation]) -> dict[str, Any]:
 def _monitors(texts: Sequence[str]) -> dict[str, Any]:
     """Signs of a policy that says the same to everyone: few different word pairs, one favourite opening."""
     openings = Counter(" ".join(words(text)[:_OPENING_WORDS]).lower() for text in texts if text.strip())
-    opening, times = openings.most_common(1)[0] if openings else ("", 0)
+    # Its words stay out: they may be those of harmful answers.
+    times = max(openings.values(), default=0)
     variety = distinct_n(texts, 2)
     return {
         "distinct_2": None if math.isnan(variety) else variety,
-        "top_opening": opening,
         "top_opening_share": times / len(texts) if texts else None,
     }

@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from hrlaif.errors import ConfigError, DataError, HrlaifError
+from hrlaif.errors import DataError, HrlaifError
 from hrlaif.handoff.scoring import ArmReward, Row, Scored
+from hrlaif.listening import listen
 from hrlaif.types import Outcome
 
 Given = TypeVar("Given")
@@ -241,18 +242,4 @@ def serve(server: RewardServer, *, host: str, port: int, ready: Callable[[str], 
         ConfigError: The address cannot be listened on.
         KeyboardInterrupt: Ctrl-C, after connections are closed.
     """
-    asyncio.run(_serve(server, host, port, ready))
-
-
-async def _serve(server: RewardServer, host: str, port: int, ready: Callable[[str], None]) -> None:
-    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}). Choose another --port.") from error
-        ready(f"http://{host}:{runner.addresses[0][1]}/")
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    listen(server.app(), host=host, port=port, ready=lambda taken: ready(f"http://{host}:{taken}/"))

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hrlaif.human_eval.records import Ballot
-from hrlaif.types import Flaw, Rating, Satisfaction, Verdict
+from hrlaif.human_eval.records import Ballot, Flaw, Rating
+from hrlaif.types import Satisfaction, Verdict
 
 _ID = re.compile(r"[0-9a-zA-Z-]{16,64}")
 _CHOICES = {"left": Verdict.FIRST, "right": Verdict.SECOND, "tie": Verdict.TIE, "skip": Verdict.UNREADABLE}

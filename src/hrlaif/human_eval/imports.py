@@ -24,9 +24,9 @@ from typing import Any
 from hrlaif.artifacts import read_json
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval.items import Item
-from hrlaif.human_eval.records import Ballot
+from hrlaif.human_eval.records import Ballot, Flaw, Rating
 from hrlaif.human_eval.store import Study
-from hrlaif.types import Flaw, Rating, Satisfaction, Verdict
+from hrlaif.types import Satisfaction, Verdict
 
 _LEFT = frozenset({"left", "a", "1", "first"})
 _RIGHT = frozenset({"right", "b", "2", "second"})

@@ -8,20 +8,10 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
 
+from hrlaif.human_eval.records import HumanVote, Rating
 from hrlaif.human_eval.store import Study
 from hrlaif.metrics import agreement, cohen_kappa, krippendorff_alpha, measured, wilson
-from hrlaif.types import (
-    Basis,
-    Evidence,
-    HumanVote,
-    Judgement,
-    Label,
-    Metric,
-    Rating,
-    Satisfaction,
-    SatisfactionVerdict,
-    Verdict,
-)
+from hrlaif.types import Basis, Evidence, Judgement, Label, Metric, Satisfaction, SatisfactionVerdict, Verdict
 
 SAME_TEXT = "same text"
 """The note of a label that nobody had to read for."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hrlaif.errors import ConfigError, DataError
+from hrlaif.errors import DataError
 from hrlaif.human_eval import guarding
 from hrlaif.human_eval.ballot_box import BallotBox
 from hrlaif.human_eval.casting import read_ballot, shown_vote
@@ -30,6 +30,7 @@ from hrlaif.human_eval.items import Item
 from hrlaif.human_eval.records import Rater, Shown, TakenError
 from hrlaif.human_eval.rendering import rendered
 from hrlaif.human_eval.store import Study
+from hrlaif.listening import listen
 from hrlaif.progress import track
 from hrlaif.types import Finish
 
@@ -268,23 +269,12 @@ def serve(server: AnnotationServer, *, host: str, port: int, public_url: str, re
         ConfigError: The address cannot be listened on.
         KeyboardInterrupt: Ctrl-C, after votes that wait are saved.
     """
-    asyncio.run(_serve(server, host, port, public_url, ready))
 
+    def listening(taken: int) -> None:
+        server.origins = origins(taken, public_url)
+        ready(public_url or f"http://{host}:{taken}")
 
-async def _serve(server: AnnotationServer, host: str, port: int, public_url: str, ready: Callable[[str], None]) -> None:
-    server.draw_ahead()
-    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}). Choose another --port.") from error
-        server.origins = origins(runner.addresses[0][1], public_url)
-        ready(public_url or f"http://{host}:{runner.addresses[0][1]}")
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    listen(server.app(), host=host, port=port, ready=listening)
 
 
 def origins(port: int, public_url: str) -> frozenset[str]:

@@ -24,8 +24,8 @@ from hrlaif.artifacts import adapter, fingerprint
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.human_eval.dealing import Dealable, deal, place
 from hrlaif.human_eval.items import Item, named
-from hrlaif.human_eval.records import Ballot, Rater, Shown, TakenError
-from hrlaif.types import HumanVote, Rating, Task, Verdict
+from hrlaif.human_eval.records import Ballot, HumanVote, Rater, Rating, Shown, TakenError
+from hrlaif.types import Task, Verdict
 
 VOTES = "votes.sqlite"
 """The study's file in a run folder."""

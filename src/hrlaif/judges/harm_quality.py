@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hrlaif.artifacts import read_json
+from hrlaif.config import Config
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.metrics import Seen, check_corrects, corrected_share
+from hrlaif.models.base import BUNDLED_NAME
 from hrlaif.types import Metric
 
 KEY = "evaluation.harm_calibration"
@@ -34,6 +36,18 @@ def questions_hash() -> str:
     folder = resources.files("hrlaif.judges").joinpath("templates")
     texts = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.startswith("harm_")}
     return hashlib.sha256(b"\0".join(texts[name] for name in sorted(texts))).hexdigest()[:16]
+
+
+def harm_quality(config: Config) -> HarmQuality | None:
+    """What is known of the judge that measures a run's harm; None where the configuration names no file.
+
+    Raises:
+        ConfigError: See `read_quality`.
+    """
+    if not config.evaluation.harm_calibration:
+        return None
+    judge = config.evaluation.judge or config.judge
+    return read_quality(Path(config.evaluation.harm_calibration), judge=judge.model or BUNDLED_NAME)
 
 
 def read_quality(path: Path, *, judge: str) -> HarmQuality:

@@ -1,7 +1,7 @@
 """Products with frozen float32 matrices on a CPU, by the kernels of oneDNN.
 
 torch multiplies float32 matrices on a CPU with MKL. With few rows, as in decoding, oneDNN takes half the time, and
-with many a tenth to a quarter less (`bench/products.py`). The operation is the one that torch.compile calls on a CPU.
+with many a quarter less (`bench/products.py`). The operation is the one that torch.compile calls on a CPU.
 It is not part of torch's public interface, so it is tried once, and plain torch is used where it is missing or gives
 other numbers.
 """

@@ -79,22 +79,7 @@ def train(
         if actors.server is not None:
             actors.server.close()
         kept = training.take_kept(checkpoints)
-    summary: dict[str, object] = {
-        "base": base,
-        "prompts": len(prompts),
-        "cut_prompts": training.cut_prompts,
-        "steps": len(rows),
-        "rollouts": len(rows) * section.rollouts,
-        "seconds": round(sum(row["seconds"] for row in rows), 2),
-        "first": rows[0],
-        "last": rows[-1],
-        "kept": {"step": kept, "rule": section.keep},
-        "held_out": {
-            "prompts": len(training.held_out.questions),
-            "start": training.held_out.start,
-            "best": training.held_out.best,
-        },
-    }
+    summary = {"base": base, "prompts": len(prompts), **training.summary(rows, kept=kept)}
     if not processes.is_main():
         return summary
     save_trained(training.actors.policy, out)
@@ -146,6 +131,23 @@ class Training:
         # The best so far, and also the one that the checkpoint before this one speaks of, should this one be damaged.
         best = [int(found["step"]) for found in (self.held_out.best, best_before) if found]
         checkpoints.save(step, self._state(), also=lambda path: save_trained(self.actors.policy, path), keep=best)
+
+    def summary(self, rows: Sequence[dict[str, float]], *, kept: int) -> dict[str, object]:
+        """What is told of a training that made these steps and kept the policy of step `kept`."""
+        return {
+            "cut_prompts": self.cut_prompts,
+            "steps": len(rows),
+            "rollouts": len(rows) * self.section.rollouts,
+            "seconds": round(sum(row["seconds"] for row in rows), 2),
+            "first": rows[0],
+            "last": rows[-1],
+            "kept": {"step": kept, "rule": self.section.keep},
+            "held_out": {
+                "prompts": len(self.held_out.questions),
+                "start": self.held_out.start,
+                "best": self.held_out.best,
+            },
+        }
 
     def take_kept(self, checkpoints: Checkpoints) -> int:
         """Make the policy the one to be kept, and return its step."""

@@ -62,7 +62,7 @@ def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None =
         DataError: A file of the run is damaged, or the report cannot be written; the message names the file.
     """
     run = _with_own_pairs(load(run_dir, config), facts or {})
-    sections = tuple(section(run) for section in SECTIONS if section is not training.fine_tuning or config.sft.sources)
+    sections = tuple(made for section in SECTIONS if (made := section(run)) is not None)
     drawn = _draw(sections)
     figures = run_dir / "figures"
     _clear(figures, keep=set(drawn or {}))

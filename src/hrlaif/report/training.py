@@ -269,8 +269,10 @@ def _higher(scored: list[Any]) -> str:
     return percent(sum(row.reward > row.start_reward for row in compared) / len(compared)) if compared else NONE
 
 
-def fine_tuning(run: RunData) -> Section:
-    """The loss of the fine-tuning that made the start, and what it did to held-out demonstrations."""
+def fine_tuning(run: RunData) -> Section | None:
+    """The loss of the fine-tuning that made the start, and what it did to held-out demonstrations; None without one."""
+    if not run.config.sft.sources:
+        return None
     line = curve(run.sft_steps, ("loss",))
     if not line:
         return Section("sft", "Fine-tuning", missing="sft/metrics.jsonl")

@@ -63,16 +63,7 @@ def train(
     if not chat.has_own_template:
         warnings.warn(f"{base}: no chat template, so a plain one is used and saved with the model.", stacklevel=2)
     longest = min(section.max_tokens, training.backbone.max_length)
-    examples = {
-        split: render([one for one in demonstrations if one.prompt.split is split], chat, max_tokens=longest)
-        for split in Split
-    }
-    train_examples, held_out = examples[Split.TRAIN], examples[Split.EVALUATION]
-    if not train_examples.fit:
-        raise DataError(
-            f"no demonstration to train on: {train_examples.too_long} have a response of more than {longest} tokens, "
-            f"and {len(held_out.fit)} are held out. Add some to sft.sources, or raise sft.max_tokens."
-        )
+    train_examples, held_out = _examples(demonstrations, chat, longest)
     with out_of_memory("fine-tuning", REMEDY):
         before = training.losses(held_out.fit)
         rows = training.run(
@@ -98,6 +89,20 @@ def train(
     write_json(out / "summary.json", summary)
     Checkpoints(out / "checkpoints", settings=settings).clear()
     return summary
+
+
+def _examples(demonstrations: Sequence[Demonstration], chat: Chat, longest: int) -> tuple[Rendered, Rendered]:
+    """The demonstrations to train on and those held out."""
+    train_examples, held_out = (
+        render([one for one in demonstrations if one.prompt.split is split], chat, max_tokens=longest)
+        for split in (Split.TRAIN, Split.EVALUATION)
+    )
+    if not train_examples.fit:
+        raise DataError(
+            f"no demonstration to train on: {train_examples.too_long} have a response of more than {longest} tokens, "
+            f"and {len(held_out.fit)} are held out. Add some to sft.sources, or raise sft.max_tokens."
+        )
+    return train_examples, held_out
 
 
 @dataclass(frozen=True, slots=True)
