@@ -28,8 +28,7 @@ from hrlaif.nn.generate import Sampled
 from hrlaif.nn.losses import k3
 
 KEY = "policy.endpoint"
-# Nats per token. Two engines that round differently are far closer (docs/decisions.md), and farther than that PPO's
-# own updates do not go from the responses that they learn from.
+# Nats per token. Farther than that PPO's own updates do not go from the responses that they learn from.
 MOST_KL = 0.02
 
 
