@@ -246,7 +246,8 @@ def test_the_second_round_attacks_what_the_first_one_trained_and_all_pairs_train
     settings = [
         "red_team.rounds=2", 'red_team.adaptive=["refine", "escalate"]', "red_team.attacker_turns=2", 'arms=["hrlaif"]',
         "red_team.max_length_ratio=100", "prompts.train=36", "prompts.evaluation=12", "policy.steps=1",
-        "sft.sources=[]",
+        # The scripted rewriter begins all its rewrites alike.
+        "sft.sources=[]", "pairs.max_opening_share=1",
     ]  # fmt: skip
     config = configuration.load(write_config(tmp_path, tiny_model, server), settings)
     run, told = Path(config.run_dir), list[str]()
