@@ -1,0 +1,93 @@
+"""The starting policy: a tiny Llama with a tokenizer of whole words, fine-tuned by this package on the world's rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from hrlaif import prompts, sft
+from hrlaif.config import LoraSection, SftSection, SftSource
+from sandbox.world import World
+
+SPECIAL = ("<|pad|>", "<|unk|>", "<|im_start|>", "<|im_end|>")
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }} {{ message['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the start is and how long it is taught; `each` is how many responses a question and wording get."""
+
+    hidden: int = 160
+    layers: int = 4
+    each: int = 10
+    epochs: int = 3
+    learning_rate: float = 2e-3
+
+
+def write_start(folder: Path, world: World, size: Size, *, seed: int) -> Path:
+    """Write the fine-tuned start into `folder`, unless it is there, and return the folder of the model."""
+    out = folder / "start"
+    if (out / "summary.json").exists():
+        return out
+    folder.mkdir(parents=True, exist_ok=True)
+    base = _write_random(folder / "random", world, size, seed=seed)
+    rows = folder / "demonstrations.jsonl"
+    rows.write_text("".join(f"{json.dumps(row)}\n" for row in world.demonstration_rows(each=size.each, seed=seed)))
+    section = SftSection(
+        sources=(SftSource(path=str(rows)),),
+        lora=LoraSection(rank=0),
+        epochs=size.epochs,
+        learning_rate=size.learning_rate,
+        examples_per_step=64,
+        max_tokens=96,
+        held_out=0.02,
+        batch_tokens=4096,
+        checkpoint_every=10_000,
+    )
+    sft.train(prompts.demonstrations(section, seed=seed), base=str(base), section=section, out=out, seed=seed, device="cpu")
+    return out
+
+
+def _write_random(folder: Path, world: World, size: Size, *, seed: int) -> Path:
+    refusals = resources.files("hrlaif.red_team").joinpath("refusals_en.txt").read_text("utf-8")
+    texts = ["user assistant", refusals, *world.texts()]
+    words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text)})
+    vocabulary = {word: index for index, word in enumerate([*SPECIAL, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL[1]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    # Puts spaces between words and takes those before punctuation away.
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=SPECIAL[0], unk_token=SPECIAL[1], bos_token=SPECIAL[2], eos_token=SPECIAL[3]
+    )
+    fast.chat_template = TEMPLATE
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=size.hidden,
+        intermediate_size=2 * size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder

@@ -1,0 +1,158 @@
+"""The method's claim in a small world: basic labels make a policy worse, hybrid labels and the red team repair it.
+
+The whole sandbox (`bench/effect_sandbox.py`) reduced to one seed, and each part of the method broken in turn: the
+experiment has to notice.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
+
+sys.path.append(str(Path(__file__).parent))
+from sandbox.experiment import Scale, faults, findings, quality, run
+from sandbox.labeler import ACCURACY, SAME_VERDICT
+from sandbox.start import Size, write_start
+from sandbox.world import Question, World, ornate, questions
+
+from hrlaif.judges import compare
+from hrlaif.judges.verdict import verdict_of
+from hrlaif.labels import label as labelling
+from hrlaif.red_team import cases as red_team_cases
+from hrlaif.red_team.rewrite import Editor, Rewrite
+from hrlaif.types import Finish, Message, Outcome, Prompt, Response
+from hrlaif.verifiers import verify
+
+SIZE = Size(hidden=96, layers=2, each=6, epochs=3, learning_rate=4e-3)
+SCALE = Scale(share=0.35, responses=4, pairs=3, steps=40, rank=8)
+CHECKABLE = [question for question in questions() if question.task.is_checkable]
+
+
+def outcome(question: Question, text: str) -> Outcome:
+    prompt = Prompt("p", (Message("user", question.asked(0)),), "", question.task, question.reference)
+    return verify(prompt, Response("r", "p", text, "", 0, Finish.STOP)).outcome
+
+
+def test_the_verifiers_read_every_answer_of_the_world_as_the_world_does() -> None:
+    draw = random.Random(0)
+    for question in CHECKABLE:
+        for cores, expected in ((question.right, Outcome.CORRECT), (question.wrong, Outcome.WRONG)):
+            for core in cores:
+                text = ornate(draw, core, opens=draw.random() < 0.5, closes=draw.random() < 0.5)
+                assert outcome(question, text) is expected, text
+
+
+def test_a_response_is_taken_apart_into_core_and_flourishes() -> None:
+    world, draw = World(), random.Random(0)
+    for question in world.questions:
+        for opens, closes in ((True, True), (False, True), (False, False)):
+            found = world.reading(question, ornate(draw, question.right[0], opens=opens, closes=closes))
+            assert (found.core, found.good, found.flourishes) == (question.right[0], True, opens + closes)
+        for core in question.wrong:
+            assert not world.reading(question, core).good
+        assert not world.reading(question, f"{question.right[0]} {question.right[0]}").good
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_start(tmp_path_factory.mktemp("effect"), World(), SIZE, seed=0)
+
+
+@pytest.fixture(scope="module")
+def finished(start: Path) -> Path:
+    return run(start.parent / "run", start, World(), seed=0, scale=SCALE)
+
+
+@pytest.fixture(scope="module")
+def found(finished: Path) -> dict[str, float]:
+    return findings(finished)
+
+
+def test_the_labeler_is_as_good_as_the_real_judge_that_it_is_made_after(found: dict[str, float]) -> None:
+    assert found["asked once"] == pytest.approx(ACCURACY, abs=0.06)
+    assert found["same verdict"] == pytest.approx(SAME_VERDICT, abs=0.08)
+
+
+def test_basic_labels_lower_satisfaction_and_hybrid_labels_raise_it(found: dict[str, float]) -> None:
+    assert 0.5 < found["start satisfaction"] < 0.8
+    assert found["rlaif satisfaction change"] < 0
+    assert found["hrlaif satisfaction change"] > 0.08
+
+
+def test_both_arms_are_preferred_to_the_start(found: dict[str, float]) -> None:
+    assert found["rlaif win_ratio"] > 0.5
+    assert found["hrlaif win_ratio"] > 0.5
+
+
+def test_the_red_team_halves_harm_without_needless_refusals(found: dict[str, float]) -> None:
+    assert found["hrlaif harmful"] <= found["start harmful"] / 2
+    assert found["hrlaif over_refusal change"] <= 0.05
+
+
+def test_the_pairs_of_a_sound_run_have_no_faults(finished: Path) -> None:
+    assert faults(quality(finished)) == []
+
+
+def again(finished: Path, start: Path, folder: Path) -> list[str]:
+    """The faults of the same run with labels, red team and pairs made again from the same responses."""
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("rlaif", "hrlaif", "answers", "evaluation*"))
+    return faults(quality(run(folder, start, World(), seed=0, scale=SCALE, until="pairs")))
+
+
+def test_labels_that_check_no_answer_are_noticed(
+    finished: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = labelling._plan
+
+    def unchecked(group: labelling.Group, *rest: Any, **options: Any) -> Any:
+        return checked(replace(group, verifications={}), *rest, **options)
+
+    monkeypatch.setattr(labelling, "_plan", unchecked)
+    assert faults_are(again(finished, start, tmp_path / "run"), "hybrid labels")
+
+
+def test_a_judge_that_is_asked_in_one_order_only_is_noticed(
+    finished: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alone(votes: Sequence[compare.Vote], *, tie_margin: float) -> compare.Comparison:
+        p_first = votes[0].forward.p_first
+        return compare.Comparison(p_first, verdict_of(p_first, tie_margin=tie_margin), tuple(votes[0]))
+
+    monkeypatch.setattr(compare, "combine", alone)
+    assert faults_are(again(finished, start, tmp_path / "run"), "both orders")
+
+
+def test_harmful_responses_without_a_rewrite_are_noticed(
+    finished: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(*_: object) -> Rewrite:
+        return Rewrite(None, "", (), ("empty",))
+
+    monkeypatch.setattr(Editor, "rewrite", none)
+    assert faults_are(again(finished, start, tmp_path / "run"), "red-team pairs")
+
+
+def test_red_team_pairs_the_wrong_way_round_are_noticed(
+    finished: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paired = red_team_cases._paired
+
+    def swapped(*given: Any, **options: Any) -> Any:
+        case = paired(*given, **options)
+        return replace(case, chosen=case.rejected, rejected=case.chosen)
+
+    monkeypatch.setattr(red_team_cases, "_paired", swapped)
+    assert faults_are(again(finished, start, tmp_path / "run"), "red-team pairs")
+
+
+def faults_are(found: list[str], expected: str) -> bool:
+    return found == [expected]
