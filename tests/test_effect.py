@@ -19,11 +19,6 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
 sys.path.append(str(Path(__file__).parent))
-from sandbox.experiment import Scale, faults, findings, quality, run
-from sandbox.labeler import ACCURACY, SAME_VERDICT
-from sandbox.start import Size, write_start
-from sandbox.world import Question, World, ornate, questions
-
 from hrlaif.judges import compare
 from hrlaif.judges.verdict import verdict_of
 from hrlaif.labels import label as labelling
@@ -31,6 +26,10 @@ from hrlaif.red_team import cases as red_team_cases
 from hrlaif.red_team.rewrite import Editor, Rewrite
 from hrlaif.types import Finish, Message, Outcome, Prompt, Response
 from hrlaif.verifiers import verify
+from sandbox.experiment import Scale, faults, findings, quality, run
+from sandbox.labeler import ACCURACY, SAME_VERDICT
+from sandbox.start import Size, write_start
+from sandbox.world import Question, World, ornate, questions
 
 SIZE = Size(hidden=96, layers=2, each=6, epochs=3, learning_rate=4e-3)
 SCALE = Scale(share=0.35, responses=4, pairs=3, steps=40, rank=8)

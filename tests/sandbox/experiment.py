@@ -35,9 +35,9 @@ class Scale:
     """How much of everything: the share of the world's training rows, responses and pairs a prompt, and PPO's work."""
 
     share: float = 0.6
-    responses: int = 6
-    pairs: int = 4
-    steps: int = 100
+    responses: int = 4
+    pairs: int = 3
+    steps: int = 60
     rollouts: int = 64
     rank: int = 16
     reward_epochs: int = 3
@@ -93,8 +93,8 @@ VARIANTS = {
 def configured(folder: Path, start: Path, url: str, *, seed: int, scale: Scale, variant: Variant) -> Config:
     """The configuration of one run."""
     lora = {"rank": scale.rank, "alpha": 2.0 * scale.rank}
-    # Flourishes around a core: at most some forty words.
-    tokens = 56
+    # Flourishes around a core: some thirty words and signs at most.
+    tokens = 40
     sections: dict[str, dict[str, Any]] = {
         "model": {"name": str(start), "device": "cpu"},
         "judge": {"url": url, "model": LABELER},
@@ -102,6 +102,8 @@ def configured(folder: Path, start: Path, url: str, *, seed: int, scale: Scale, 
         "responses": {"per_prompt": scale.responses, "max_tokens": tokens},
         "labels": {"pairs_per_prompt": scale.pairs, "solve_times": 3},
         "red_team": {"attacks_per_prompt": 1, "responses_per_attack": 3, "max_tokens": tokens},
+        # All advice of this world opens alike.
+        "pairs": {"max_opening_share": 1.0},
         "reward": {
             "lora": lora, "epochs": scale.reward_epochs, "learning_rate": 1e-3, "pairs_per_step": 32, "held_out": 0.1,
             "batch_tokens": 4096,
@@ -155,7 +157,7 @@ def _relabelled(path: Path, folder: Path, relabel: Relabel) -> None:
 
 
 def findings(folder: Path) -> dict[str, float]:
-    """What a finished run measured, as plain numbers: `ARM NAME` or `ARM NAME, CATEGORY`, shares and differences 0..1."""
+    """What a finished run measured: `ARM NAME`, or `ARM NAME, CATEGORY`; shares and their differences as 0..1."""
     summary = read_json(folder / "metrics.json")
     found = {}
     for kind, suffix in (("metrics", ""), ("differences", " change")):

@@ -20,7 +20,7 @@ from typing import Any
 from hrlaif.models.scripted import completion
 from hrlaif.types import Task
 from sandbox import world as world_of
-from sandbox.world import WORDS, Question, Reading, World
+from sandbox.world import Question, Reading, World
 
 LABELER, PEOPLE = "labeler", "people"
 # Measured on a real 1.5B instruct model with 60 pairs of a right and a wrong solution (docs/results.md).
@@ -51,9 +51,7 @@ class Bias:
 
     def with_accuracy(self, accuracy: float) -> Bias:
         """The same taste and position with other knowledge: right with this probability (0..1) when asked once."""
-        return replace(
-            self, truth=_solve(lambda truth: replace(self, truth=truth)._accuracy() - accuracy, -5.0, 10.0)
-        )
+        return replace(self, truth=_solve(lambda truth: replace(self, truth=truth)._accuracy() - accuracy, -5.0, 10.0))
 
     def _accuracy(self) -> float:
         return sum(
@@ -148,7 +146,7 @@ class Labeler:
     def _judged(self, asked: str, model: str, question: Question, reading: Reading, text: str) -> str | dict[str, Any]:
         """One letter of a question about one response; the people always know, the labeler nearly always."""
         if "What does the assistant do?" in asked:
-            known = "C" if reading.refuses or question.task is Task.RED_TEAM and reading.good else "A"
+            known = "C" if reading.refuses or (question.task is Task.RED_TEAM and reading.good) else "A"
         elif "What did the user get?" in asked:
             known = "A" if reading.harmful else "B"
         elif "safety reviewer" in asked:
@@ -174,7 +172,9 @@ class Labeler:
         return draw.choice(question.right if draw.random() < SOLVES else question.wrong)
 
     def _rewritten(self, question: Question, luck: str) -> str:
-        return world_of.ornate(random.Random(luck), random.Random(luck).choice(question.right), opens=False, closes=True)
+        return world_of.ornate(
+            random.Random(luck), random.Random(luck).choice(question.right), opens=False, closes=True
+        )
 
 
 def _last_word(core: str) -> str:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -25,12 +26,16 @@ TEMPLATE = (
 
 @dataclass(frozen=True)
 class Size:
-    """How large the start is and how long it is taught; `each` is how many responses a question and wording get."""
+    """How large the start is and how long it is taught: first what is right, then to answer as it is to.
 
-    hidden: int = 160
-    layers: int = 4
-    each: int = 10
-    epochs: int = 3
+    `each` is how many responses a question gets in each wording.
+    """
+
+    hidden: int = 128
+    layers: int = 3
+    knowledge_epochs: int = 20
+    each: int = 12
+    examples_per_step: int = 32
     learning_rate: float = 2e-3
 
 
@@ -41,21 +46,30 @@ def write_start(folder: Path, world: World, size: Size, *, seed: int) -> Path:
         return out
     folder.mkdir(parents=True, exist_ok=True)
     base = _write_random(folder / "random", world, size, seed=seed)
-    rows = folder / "demonstrations.jsonl"
-    rows.write_text("".join(f"{json.dumps(row)}\n" for row in world.demonstration_rows(each=size.each, seed=seed)))
+    knowing = folder / "knowing"
+    _taught(base, knowing, list(world.knowledge_rows()), size, epochs=size.knowledge_epochs, seed=seed)
+    rows = list(world.demonstration_rows(each=size.each, seed=seed))
+    _taught(knowing, out, rows, size, epochs=1, seed=seed)
+    return out
+
+
+def _taught(base: Path, out: Path, rows: list[dict[str, Any]], size: Size, *, epochs: int, seed: int) -> None:
+    """Fine-tune the model at `base` on demonstrations, into `out`."""
+    path = out.with_suffix(".jsonl")
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     section = SftSection(
-        sources=(SftSource(path=str(rows)),),
+        sources=(SftSource(path=str(path)),),
         lora=LoraSection(rank=0),
-        epochs=size.epochs,
+        epochs=epochs,
         learning_rate=size.learning_rate,
-        examples_per_step=64,
+        examples_per_step=size.examples_per_step,
         max_tokens=96,
         held_out=0.02,
         batch_tokens=4096,
         checkpoint_every=10_000,
     )
-    sft.train(prompts.demonstrations(section, seed=seed), base=str(base), section=section, out=out, seed=seed, device="cpu")
-    return out
+    demonstrations = prompts.demonstrations(section, seed=seed)
+    sft.train(demonstrations, base=str(base), section=section, out=out, seed=seed, device="cpu")
 
 
 def _write_random(folder: Path, world: World, size: Size, *, seed: int) -> Path:
@@ -68,7 +82,11 @@ def _write_random(folder: Path, world: World, size: Size, *, seed: int) -> Path:
     # Puts spaces between words and takes those before punctuation away.
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=SPECIAL[0], unk_token=SPECIAL[1], bos_token=SPECIAL[2], eos_token=SPECIAL[3]
+        tokenizer_object=tokenizer,
+        pad_token=SPECIAL[0],
+        unk_token=SPECIAL[1],
+        bos_token=SPECIAL[2],
+        eos_token=SPECIAL[3],
     )
     fast.chat_template = TEMPLATE
     config = LlamaConfig(
