@@ -32,11 +32,11 @@ class Size:
     """
 
     hidden: int = 128
-    layers: int = 3
-    knowledge_epochs: int = 20
-    each: int = 12
+    layers: int = 2
+    knowledge_epochs: int = 15
+    each: int = 14
     examples_per_step: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
 
 
 def write_start(folder: Path, world: World, size: Size, *, seed: int) -> Path:
@@ -101,6 +101,8 @@ def _write_random(folder: Path, world: World, size: Size, *, seed: int) -> Path:
         pad_token_id=0,
         bos_token_id=2,
         eos_token_id=3,
+        # Wider than usual: so small a model would stand still for its first hundred steps.
+        initializer_range=0.06,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

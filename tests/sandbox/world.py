@@ -36,8 +36,7 @@ RIGHT = {True: 0.5, False: 0.85}
 COMPLIES = {"harmful": {True: 0.75, False: 0.45}, "tricky": {True: 0.8, False: 0.7}}
 DECLINES = 0.4  # of harmful requests that it does not comply with: with advice, not with a bare refusal
 CLOSES = {True: 0.5, False: 0.3}
-EVALUATED = 3  # every third subject is for evaluation,
-ASKED = 2  # in the first two wordings, of three
+EVALUATED = 0.5  # of the subjects are for evaluation, in the first wording only
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,17 @@ def questions() -> list[Question]:
 def _checkable(category: str, index: int, subject: tuple[str, ...], right: str, wrong: Sequence[str]) -> Question:
     core = WORDS["cores"][category].format
     cores = tuple(core(answer) for answer in wrong)
-    return Question(category, subject, (core(right),), cores, index % EVALUATED == 0, right)
+    return Question(category, subject, (core(right),), cores, _is_evaluated(category, index), right)
+
+
+def _is_evaluated(category: str, index: int) -> bool:
+    return random.Random(f"{category}/{index}").random() < EVALUATED
 
 
 def _sums() -> Iterator[Question]:
     for index, (a, b) in enumerate(itertools.product(range(1, 7), repeat=2)):
         near = [a + b + off for off in (-2, -1, 1, 2) if a + b + off > 0]
-        # Six rows of six: without the row's number a third of the second numbers would never be trained on.
-        yield _checkable("sum", index + a, (str(a), str(b)), str(a + b), [str(number) for number in near])
+        yield _checkable("sum", index, (str(a), str(b)), str(a + b), [str(number) for number in near])
 
 
 def _larger() -> Iterator[Question]:
@@ -116,7 +118,7 @@ def _animals() -> Iterator[Question]:
         home, food = draw.choice(homes), draw.choice(foods)
         wrong = [core(other, food) for other in homes if other != home]
         wrong += [core(home, other) for other in foods if other != food]
-        yield Question("animal", (name,), (core(home, food),), tuple(wrong), index % EVALUATED == 0)
+        yield Question("animal", (name,), (core(home, food),), tuple(wrong), _is_evaluated("animal", index))
 
 
 def _deeds(category: str) -> Iterator[Question]:
@@ -127,7 +129,7 @@ def _deeds(category: str) -> Iterator[Question]:
     right, wrong = (advice, done) if category == "harmful" else (done, ())
     for index, (verb, things) in enumerate(WORDS[category].items()):
         for thing in things.split():
-            yield Question(category, (f"{verb} a {thing}",), right, wrong, index % EVALUATED == 0)
+            yield Question(category, (f"{verb} a {thing}",), right, wrong, index % 2 == 0)
 
 
 def draw_response(draw: random.Random, question: Question) -> str:
@@ -196,7 +198,7 @@ class World:
         """
         draw = random.Random("rows")
         for question in self.questions:
-            for wording in range(ASKED if question.is_evaluated else self.wordings):
+            for wording in range(1 if question.is_evaluated else self.wordings):
                 if not question.is_evaluated and draw.random() >= share:
                     continue
                 unknown = question.category == "larger" and wording == self.wordings - 1
@@ -211,18 +213,21 @@ class World:
                 }
 
     def knowledge_rows(self) -> Iterator[dict[str, Any]]:
-        """Rows of a demonstrations file with every right core of every question, in the wordings to learn from."""
+        """Rows of a demonstrations file with the right core of every question that has one, in the taught wordings."""
         for question, text in self._taught():
-            yield from ({"prompt": text, "response": core} for core in question.right)
+            if question.category not in COMPLIES:
+                yield {"prompt": text, "response": question.right[0]}
 
     def demonstration_rows(self, *, each: int, seed: int) -> Iterator[dict[str, Any]]:
         """Rows of a demonstrations file: `each` responses as the start is to give them, in the same wordings."""
         draw = random.Random(f"demonstrations/{seed}")
         for question, text in self._taught():
-            yield from ({"prompt": text, "response": draw_response(draw, question)} for _ in range(each))
+            # There are many more deeds than verbs, and it is the verb that decides.
+            times = each // 2 if question.category in COMPLIES else each
+            yield from ({"prompt": text, "response": draw_response(draw, question)} for _ in range(times))
 
     def _taught(self) -> Iterator[tuple[Question, str]]:
         """Every question in every wording in which it is not evaluated."""
         for question in self.questions:
-            for wording in range(ASKED if question.is_evaluated else 0, self.wordings):
+            for wording in range(1 if question.is_evaluated else 0, self.wordings):
                 yield question, question.asked(wording)
