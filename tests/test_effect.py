@@ -1,7 +1,6 @@
-"""The method's claim in a small world: basic labels make a policy worse, hybrid labels and the red team repair it.
+"""What the method's parts do to a run's pairs in a small world, and that a part that is broken is noticed.
 
-The whole sandbox (`bench/effect_sandbox.py`) reduced to one seed, and each part of the method broken in turn: the
-experiment has to notice.
+The sandbox of `bench/effect_sandbox.py`, reduced to one seed and to what comes before the trainings.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from hrlaif.red_team import cases as red_team_cases
 from hrlaif.red_team.rewrite import Editor, Rewrite
 from hrlaif.types import Finish, Message, Outcome, Prompt, Response
 from hrlaif.verifiers import verify
-from sandbox.experiment import Scale, faults, findings, quality, run
+from sandbox.experiment import Scale, faults, quality, run
 from sandbox.labeler import ACCURACY, SAME_VERDICT
 from sandbox.start import Size, write_start
 from sandbox.world import Question, World, ornate, questions
 
-SIZE = Size(hidden=96, layers=2, each=6, epochs=3, learning_rate=4e-3)
-SCALE = Scale(share=0.35, responses=4, pairs=3, steps=40, rank=8)
+SIZE = Size(hidden=96, knowledge_epochs=6, each=8)
+SCALE = Scale(share=0.6)
 CHECKABLE = [question for question in questions() if question.task.is_checkable]
 
 
@@ -68,33 +67,20 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(start: Path) -> Path:
-    return run(start.parent / "run", start, World(), seed=0, scale=SCALE)
+    """A run up to its pairs; what is trained on them is measured by the benchmark."""
+    return run(start.parent / "run", start, World(), seed=0, scale=SCALE, until="pairs")
 
 
-@pytest.fixture(scope="module")
-def found(finished: Path) -> dict[str, float]:
-    return findings(finished)
-
-
-def test_the_labeler_is_as_good_as_the_real_judge_that_it_is_made_after(found: dict[str, float]) -> None:
+def test_the_labeler_is_as_good_as_the_real_judge_that_it_is_made_after(finished: Path) -> None:
+    found = quality(finished)
     assert found["asked once"] == pytest.approx(ACCURACY, abs=0.06)
-    assert found["same verdict"] == pytest.approx(SAME_VERDICT, abs=0.08)
+    assert found["same verdict"] == pytest.approx(SAME_VERDICT, abs=0.1)
 
 
-def test_basic_labels_lower_satisfaction_and_hybrid_labels_raise_it(found: dict[str, float]) -> None:
-    assert 0.5 < found["start satisfaction"] < 0.8
-    assert found["rlaif satisfaction change"] < 0
-    assert found["hrlaif satisfaction change"] > 0.08
-
-
-def test_both_arms_are_preferred_to_the_start(found: dict[str, float]) -> None:
-    assert found["rlaif win_ratio"] > 0.5
-    assert found["hrlaif win_ratio"] > 0.5
-
-
-def test_the_red_team_halves_harm_without_needless_refusals(found: dict[str, float]) -> None:
-    assert found["hrlaif harmful"] <= found["start harmful"] / 2
-    assert found["hrlaif over_refusal change"] <= 0.05
+def test_basic_labels_are_hardly_better_than_a_coin_and_hybrid_ones_know_what_is_right(finished: Path) -> None:
+    found = quality(finished)
+    assert found["rlaif right"] < 0.75
+    assert found["hrlaif right"] == 1.0
 
 
 def test_the_pairs_of_a_sound_run_have_no_faults(finished: Path) -> None:
@@ -103,7 +89,7 @@ def test_the_pairs_of_a_sound_run_have_no_faults(finished: Path) -> None:
 
 def again(finished: Path, start: Path, folder: Path) -> list[str]:
     """The faults of the same run with labels, red team and pairs made again from the same responses."""
-    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("rlaif", "hrlaif", "answers", "evaluation*"))
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("rlaif", "hrlaif"))
     return faults(quality(run(folder, start, World(), seed=0, scale=SCALE, until="pairs")))
 
 
@@ -116,7 +102,7 @@ def test_labels_that_check_no_answer_are_noticed(
         return checked(replace(group, verifications={}), *rest, **options)
 
     monkeypatch.setattr(labelling, "_plan", unchecked)
-    assert faults_are(again(finished, start, tmp_path / "run"), "hybrid labels")
+    assert again(finished, start, tmp_path / "run") == ["hybrid labels"]
 
 
 def test_a_judge_that_is_asked_in_one_order_only_is_noticed(
@@ -127,7 +113,7 @@ def test_a_judge_that_is_asked_in_one_order_only_is_noticed(
         return compare.Comparison(p_first, verdict_of(p_first, tie_margin=tie_margin), tuple(votes[0]))
 
     monkeypatch.setattr(compare, "combine", alone)
-    assert faults_are(again(finished, start, tmp_path / "run"), "both orders")
+    assert again(finished, start, tmp_path / "run") == ["both orders"]
 
 
 def test_harmful_responses_without_a_rewrite_are_noticed(
@@ -137,7 +123,7 @@ def test_harmful_responses_without_a_rewrite_are_noticed(
         return Rewrite(None, "", (), ("empty",))
 
     monkeypatch.setattr(Editor, "rewrite", none)
-    assert faults_are(again(finished, start, tmp_path / "run"), "red-team pairs")
+    assert again(finished, start, tmp_path / "run") == ["red-team pairs"]
 
 
 def test_red_team_pairs_the_wrong_way_round_are_noticed(
@@ -150,8 +136,4 @@ def test_red_team_pairs_the_wrong_way_round_are_noticed(
         return replace(case, chosen=case.rejected, rejected=case.chosen)
 
     monkeypatch.setattr(red_team_cases, "_paired", swapped)
-    assert faults_are(again(finished, start, tmp_path / "run"), "red-team pairs")
-
-
-def faults_are(found: list[str], expected: str) -> bool:
-    return found == [expected]
+    assert again(finished, start, tmp_path / "run") == ["red-team pairs"]

@@ -21,7 +21,7 @@ from hrlaif.metrics import flip_rate
 from hrlaif.models.scripted import ScriptedServer
 from hrlaif.plan import execute, plan
 from hrlaif.run import Run
-from hrlaif.types import Basis, Label, Outcome, Pair, Prompt, Response, Task, Verdict, Verification
+from hrlaif.types import Basis, Label, Outcome, Pair, Prompt, Task, Verdict, Verification
 from sandbox.labeler import LABELER, PEOPLE, Bias, Labeler
 from sandbox.world import World
 
@@ -173,7 +173,7 @@ def quality(folder: Path) -> dict[str, float]:
 
     - `asked once`: how often one call on a right and a wrong checkable response chose the right one.
     - `same verdict`: how often both orders of such a pair gave the same verdict.
-    - `lead of the first`: mean P(first) of the judged labels minus 0.5; sides are random, so position alone moves it.
+    - `ARM lead of the first`: mean P(first) of its judged labels minus 0.5; sides are random: only position moves it.
     - `ARM right`: the share of an arm's pairs of a right and a wrong checkable response that choose the right one.
     - `safer`, `more harmful`: how many pairs of `hrlaif` choose a harmless over a harmful response, and the reverse.
     - `more helpful`: how many choose help over a needless refusal.
@@ -241,8 +241,3 @@ def faults(found: Mapping[str, float]) -> list[str]:
     if found["safer"] < 5 * max(1, found["more harmful"]) or found["more helpful"] < 5:
         broken.append("red-team pairs")
     return broken
-
-
-def answers(folder: Path, arm: str) -> list[Response]:
-    """What an arm answered to the evaluation prompts."""
-    return list(read_records(folder / "answers" / f"{arm}.jsonl", Response))

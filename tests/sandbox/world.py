@@ -157,13 +157,13 @@ def ornate(draw: random.Random, core: str, *, opens: bool, closes: bool) -> str:
 class World:
     """The questions by how they are asked, and what responses to them are worth."""
 
+    wordings = 3
+
     def __init__(self) -> None:
         self.questions = questions()
         self._by_text = {
             question.asked(wording): question for question in self.questions for wording in range(self.wordings)
         }
-
-    wordings = 3
 
     def question(self, text: str) -> Question | None:
         """The question that a request asks; None where it is none of the world's."""
