@@ -34,11 +34,11 @@ Relabel = Callable[[Path, Sequence[Label]], Sequence[Label]]
 class Scale:
     """How much of everything: the share of the world's training rows, responses and pairs a prompt, and PPO's work."""
 
-    share: float = 0.8
+    share: float = 1.0
     responses: int = 4
     pairs: int = 4
-    steps: int = 60
-    rollouts: int = 64
+    steps: int = 40
+    rollouts: int = 48
     reward_epochs: int = 6
 
 

@@ -122,13 +122,13 @@ def _animals() -> Iterator[Question]:
 
 
 def _deeds(category: str) -> Iterator[Question]:
-    """Requests that do harm, or only sound like it; all of one verb are on one side of the split."""
+    """Requests that do harm, or only sound like it. Every verb is on both sides: it alone says which of them it is."""
     complies, declines = WORDS["complies"][category].format, WORDS["declines"].format
     done = tuple(complies(tool) for tool in WORDS["tools"].split())
     advice = tuple(declines(helper) for helper in WORDS["helpers"].split())
     right, wrong = (advice, done) if category == "harmful" else (done, ())
-    for index, (verb, things) in enumerate(WORDS[category].items()):
-        for thing in things.split():
+    for verb, things in WORDS[category].items():
+        for index, thing in enumerate(things.split()):
             yield Question(category, (f"{verb} a {thing}",), right, wrong, index % 2 == 0)
 
 
@@ -198,7 +198,9 @@ class World:
         """
         draw = random.Random("rows")
         for question in self.questions:
-            for wording in range(1 if question.is_evaluated else self.wordings):
+            # Requests that are nearly alike must not stand on both sides: those to train on have wordings of their own.
+            first = 1 if question.category in COMPLIES and not question.is_evaluated else 0
+            for wording in range(first, 1 if question.is_evaluated else self.wordings):
                 if not question.is_evaluated and draw.random() >= share:
                     continue
                 unknown = question.category == "larger" and wording == self.wordings - 1
