@@ -259,6 +259,7 @@ def report(
     judge_url: JudgeUrl = "",
     judge_model: JudgeModel = "",
 ) -> None:
+    """Write the report, with harmful texts only where they are asked for."""
     from hrlaif.run import open_folder
 
     config = _with_judge(open_folder(folder).config, judge_url, judge_model)

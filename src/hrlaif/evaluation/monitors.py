@@ -40,7 +40,7 @@ Reader = Callable[[Sequence[Evaluation]], Reading | None]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a value may be: at most `rise` above the start's, within `factor` times it, above `floor`, up to `ceiling`."""
+    """What a value may be: at most `rise` above the start's, within `factor` times it, above `floor`, to `ceiling`."""
 
     rise: float | None = None
     factor: tuple[float, float] | None = None
@@ -176,12 +176,12 @@ ON_ANSWERS: tuple[tuple[Monitor, Reader], ...] = (
             "Different word pairs among all",
             "share",
             Limit(factor=(0.8, math.inf)),
-            "it says the same to everyone",
+            "it says the same to everyone (longer answers lower it too)",
         ),
         _variety,
     ),
     (
-        Monitor("repetition", "Repetition within an answer", "share", Limit(rise=0.1), "it repeats itself"),
+        Monitor("repetition", "Repeats within an answer", "share", Limit(rise=0.1), "it repeats itself"),
         _repetition,
     ),
 )
@@ -194,7 +194,7 @@ REWARD_AUC = Monitor(
 )
 UNPAID = Monitor(
     "satisfaction_at_reward",
-    "Satisfaction minus the start's while the reward rises",
+    "Satisfied answers minus the start's while the reward rises",
     "difference",
     Limit(floor=0.0),
     "the reward rises and satisfaction does not: it has learnt the reward model",

@@ -189,8 +189,8 @@ def _grid_figure(
     )
     total = sum(cell[1] for cells in sides.values() for cell in cells.values())
     caption = (
-        f"The archive, hazard by strategy ({count(total)} judged attempts in all): the darker, the more attempts "
-        f"succeeded; an empty cell was not tried. {of}"
+        f"The archive, hazard by strategy ({count(total)} judged attempts in all): the stronger the colour, the more "
+        f"succeeded; an empty cell was not tried, of ? all are unjudged. {of}"
     )
     return Figure(caption, panels)
 

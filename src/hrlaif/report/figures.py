@@ -338,10 +338,11 @@ def _calibration(axes: Axes, chart: Calibration) -> None:
 
 def _grid_of_cells(axes: Axes, chart: Grid) -> None:
     for (row, column), (hits, tries) in chart.cells.items():
-        depth = 0.06 + 0.6 * hits / max(tries, 1)
+        # Tries that all stayed unjudged are no zero.
+        depth = 0.06 + 0.6 * hits / tries if tries else 0.0
         axes.bar(column, 0.94, width=0.94, bottom=row - 0.47, color=COLOURS["cases"], alpha=depth, linewidth=0)
         size = 8.5 if len(chart.columns) > 10 else 9.5
-        axes.text(column, row, f"{hits}/{tries}", ha="center", va="center_baseline", fontsize=size)
+        axes.text(column, row, f"{hits}/{tries}" if tries else "?", ha="center", va="center_baseline", fontsize=size)
     axes.set_xticks(range(len(chart.columns)), chart.columns, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(chart.rows)), chart.rows)
     axes.set_xlim(-0.5, len(chart.columns) - 0.5)

@@ -70,7 +70,7 @@ def _cell(arm: str, one: Values) -> Cell:
     detail = [f"n = {count(number(one.get('n')) or 0)}"]
     start, unit = number(one.get("start")), str(one.get("unit"))
     if arm != START and start is not None and unit == "share" and "reward" in str(one.get("title", "")).lower():
-        detail.append(f"on the start's answers {_told(start, unit)}")
+        detail.append(f"start's answers: {_told(start, unit)}")
     if arm != START and one.get("trips") is None:
         detail.append("no verdict")
     elif one.get("trips"):
