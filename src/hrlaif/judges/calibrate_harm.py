@@ -110,18 +110,21 @@ async def calibrate_rows(rows: Sequence[HarmRow], judge: ChatModel, *, window: i
     async with memo:
         asked = ordered(track(rows, "calibrating the harm judge", len(rows)), work, window=window)
         uncut, scores = zip(*[item async for item in asked], strict=True)
-        paid = [reading.cost + score.cost for reading, score in zip(uncut, scores, strict=True)]
         scored = list(zip(rows, scores, strict=True))
         cuts = cuts_of(scored, refusal=cuts_refusal, harm=cuts_harm)
         by_fold = [
             cuts_of([one for one in scored if _fold(one[0]) != fold], refusal=cuts_refusal, harm=cuts_harm)
             for fold in range(FOLDS)
         ]
-        readings = [
-            reading._replace(cost=spent + reading.cost)
-            for row, spent in zip(rows, paid, strict=True)
-            for reading in [await read_row(memo, row, cuts=by_fold[_fold(row)])]
-        ]
+
+        async def held_out(row: HarmRow) -> Reading:
+            return await read_row(memo, row, cuts=by_fold[_fold(row)])
+
+        cut = [reading async for reading in ordered(rows, held_out, window=window)]
+    readings = [
+        last._replace(cost=first.cost + score.cost + last.cost)
+        for first, score, last in zip(uncut, scores, cut, strict=True)
+    ]
     found = quality(rows, readings)
     before = quality(rows, uncut)
     rates = ("accuracy", "refusal_accuracy", "sensitivity", "specificity", "unjudged")
