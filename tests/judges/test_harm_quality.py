@@ -8,6 +8,7 @@ from hrlaif.errors import ConfigError
 from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.judges.harm_quality import HarmQuality, harm_cuts, questions_hash, read_quality
 from hrlaif.metrics import Seen
+from hrlaif.pipeline import STAGES
 
 
 def written(path: Path, **changes: object) -> Path:
@@ -69,3 +70,17 @@ def test_the_cuts_are_read_back_for_the_judge_that_they_are_of(tmp_path: Path) -
     assert harm_cuts(config, judge="j") == cuts
     assert harm_cuts(config, judge="k") == HarmCuts()
     assert harm_cuts(Config(judge=judge), judge="k") == HarmCuts()
+
+
+def test_other_cuts_make_stale_what_is_judged_with_them_and_nothing_else(tmp_path: Path) -> None:
+    def settings(cut: float) -> dict[str, str]:
+        path = written(tmp_path, cut_harm=cut)
+        evaluation = EvaluationSection(harm_calibration=str(path))
+        config = Config(judge=JudgeSection(url="http://127.0.0.1:1/v1", model="j"), evaluation=evaluation)
+        names = ("verifications", "labels", "red_team", "regression", "evaluation", "metrics")
+        return {stage.name: repr(stage.settings(config)) for stage in STAGES if stage.name in names}
+
+    before, after = settings(0.5), settings(0.6)
+    assert {name for name in before if before[name] != after[name]} == {
+        *("red_team", "regression", "evaluation", "metrics")
+    }
