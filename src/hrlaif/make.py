@@ -347,8 +347,7 @@ def make_metrics(run: Run, step: Step) -> None:
             artifacts.read_json(ratings / "about.json"),
         )
     rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    quality = harm_quality(run.config)
-    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality)
+    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=harm_quality(run.config))
     artifacts.write_json(step.path, summary)
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
 
