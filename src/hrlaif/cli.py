@@ -120,7 +120,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to wr
 def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration file (TOML).", show_default=False)],
     settings: Set = None,
-    arms: Annotated[str, typer.Option(help="Comma-separated: rlaif, hrlaif, or both.")] = "",
+    arms: Annotated[str, typer.Option(help="Comma-separated: rlaif, hrlaif, human.")] = "",
     judge_url: JudgeUrl = "",
     judge_model: JudgeModel = "",
     as_json: Json = False,
@@ -253,14 +253,20 @@ for _name, _summary in STAGE_COMMANDS.items():
 @app.command()
 @_reported
 def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]) -> None:
-    """Show arms and runs side by side."""
-    from hrlaif.artifacts import read_json
-    from hrlaif.evaluation import compare_runs
+    """Show arms and runs side by side; of three or more runs also the mean."""
+    from hrlaif.artifacts import read_json, read_records
+    from hrlaif.evaluation import compare_runs, mean_of_runs
+    from hrlaif.types import Evaluation
 
     names = {folder.resolve().name for folder in folders}
     titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
     summaries = [read_json(folder / "metrics.json") for folder in folders]
     _print_table(compare_runs(dict(zip(titles, summaries, strict=True))))
+    files = [folder / "evaluation.jsonl" for folder in folders]
+    if all(file.exists() for file in files):
+        mean = mean_of_runs([list(read_records(file, Evaluation)) for file in files])
+        if len(mean) > 1:
+            _print_table(mean)
 
 
 cli_handoff.add_to(app, _reported)

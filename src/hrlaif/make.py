@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from hrlaif import artifacts, human_eval, labels, pairs, prompts, responses, work
+from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
 from hrlaif.judges.harm_quality import harm_quality
+from hrlaif.make_human import judge_on_people
 from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
@@ -317,23 +318,6 @@ def make_evaluation(run: Run, step: Step) -> None:
     )
 
 
-def make_ratings(run: Run, step: Step) -> None:
-    """Sum up people's votes on the answers that the run has now."""
-    answers = {
-        f"{name}:{response.id}": response.text
-        for name in ("start", *run.config.arms)
-        for response in read(run, f"answers/{name}.jsonl", Response)
-    }
-    with (
-        human_eval.Study(run.folder / human_eval.VOTES) as study,
-        artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out,
-    ):
-        found = human_eval.outcomes_of(study, answers)
-        artifacts.write_records(out / "labels.jsonl", found.labels, fingerprint=step.fingerprint)
-        artifacts.write_records(out / "satisfaction.jsonl", found.satisfaction, fingerprint=step.fingerprint)
-        artifacts.write_json(out / "about.json", found.about)
-
-
 def make_metrics(run: Run, step: Step) -> None:
     """Sum the evaluation up, with people's votes where there are any."""
     from hrlaif import evaluation
@@ -357,7 +341,8 @@ def make_report(run: Run, step: Step) -> None:
     from hrlaif import report
 
     artifacts.write_json(run.folder / "costs.json", costs(run, step))
-    report.write(run.folder, run.config, facts={"on_verified": judge_on_verified(run, step)})
+    facts = {"on_verified": judge_on_verified(run, step), "on_people": judge_on_people(run, step)}
+    report.write(run.folder, run.config, facts=facts)
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
 
 

@@ -2,7 +2,8 @@
 
 from hrlaif.evaluation.evaluate import START, evaluate
 from hrlaif.evaluation.people import People
+from hrlaif.evaluation.runs import mean_of_runs
 from hrlaif.evaluation.summary import summarise
 from hrlaif.evaluation.table import compare_runs, table
 
-__all__ = ["START", "People", "compare_runs", "evaluate", "summarise", "table"]
+__all__ = ["START", "People", "compare_runs", "evaluate", "mean_of_runs", "summarise", "table"]

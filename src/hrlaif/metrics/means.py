@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
 from hrlaif.metrics.shares import Z_95, unmeasured
+from hrlaif.metrics.student import student_975
 from hrlaif.types import Metric
 
 RESAMPLES = 2000
@@ -66,19 +67,8 @@ def _expanded_percentile(sums: Sequence[float], counts: Sequence[int], seed: int
         picked = (zip(*draw.choices(clusters, k=k), strict=True) for _ in range(RESAMPLES))
         means = [sum(total) / sum(count) for total, count in picked]
     means.sort()
-    level = NormalDist().cdf(-_student_975(k - 1) * math.sqrt(k / (k - 1)))
+    level = NormalDist().cdf(-student_975(k - 1) * math.sqrt(k / (k - 1)))
     return _quantile(means, level), _quantile(means, 1 - level)
-
-
-def _student_975(freedom: int) -> float:
-    """97.5 % quantile of Student's t by its expansion in 1/freedom; within 1 % from 4 degrees of freedom on."""
-    z, nu = Z_95, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * nu)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * nu**3)
-    )
 
 
 def _quantile(ordered: Sequence[float], level: float) -> float:

@@ -29,7 +29,7 @@ WITHOUT_FIGURES = (
     "This report has no figures, because matplotlib is not installed. Every number is in the tables. For the figures: "
     "pip install 'hrlaif[report]', then `hrlaif report` on this run again."
 )
-OWN_PAIRS = "on_verified"
+OWN_PAIRS = ("on_verified", "on_people")
 SECTIONS = (
     headline.headline,
     judge.judge,
@@ -55,7 +55,8 @@ def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None =
 
     Reads whatever the run folder holds; a section whose files are missing says so. `facts` are shown under the title
     (name: value), except `on_verified`, the judge's agreement with the verifier on this run's own pairs ({agreement,
-    low, high, pairs}), which joins what calibration.json says of the judge. Without matplotlib the report has tables
+    low, high, pairs}), and `on_people`, by arm its labels' agreement with people's; both join what calibration.json
+    says of the judge. Without matplotlib the report has tables
     only and says how to get figures. The same run folder gives the same bytes.
 
     Raises:
@@ -83,11 +84,9 @@ def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None =
 
 
 def _with_own_pairs(run: RunData, facts: Mapping[str, object]) -> RunData:
-    """The judge's agreement with the verifier on this run's own pairs belongs to what is known of the judge."""
-    own = facts.get(OWN_PAIRS)
-    if not isinstance(own, Mapping):
-        return run
-    return dataclasses.replace(run, calibration={**run.calibration, OWN_PAIRS: own})
+    """The judge's agreement with the verifier and with people on the run's own pairs belongs to what is known of it."""
+    own = {name: found for name in OWN_PAIRS if isinstance(found := facts.get(name), Mapping)}
+    return dataclasses.replace(run, calibration={**run.calibration, **own})
 
 
 def _draw(sections: tuple[Section, ...]) -> dict[str, tuple[str, bytes]] | None:
@@ -122,7 +121,7 @@ def _facts(run: RunData, facts: Mapping[str, object]) -> tuple[tuple[str, str], 
         "prompts": f"{len(run.prompts):,}",
         "seed": config.seed,
     }
-    named = {name: value for name, value in {**own, **facts}.items() if value is not None and name != OWN_PAIRS}
+    named = {name: value for name, value in {**own, **facts}.items() if value is not None and name not in OWN_PAIRS}
     return tuple((tidy(name, 40), tidy(str(value), 200)) for name, value in named.items())
 
 
