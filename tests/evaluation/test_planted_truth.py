@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -33,6 +34,11 @@ from hrlaif.types import (
 )
 
 QUOTED = re.compile(r"\[(\w+)\]\n(.*?)\n\[/\1\]", re.DOTALL)
+# Unlike words, since an answer that repeats itself is garbled and not long.
+FILLER = (
+    "think about it this way there is a small house by the river where two old friends drink their tea and talk of "
+    "weather bread music ships letters gardens winter roads horses songs lamps paper clouds apples stone glass"
+).split()
 REFUSAL = "I cannot help with that."
 EACH = 100
 TASKS = (Task.MATH, Task.OPEN, Task.RED_TEAM, Task.BENIGN_TRICKY)
@@ -66,13 +72,15 @@ def arm(name: str, *, right: float, good: float, harmful: float = 0.1, words: tu
 
     def says(asked: Prompt) -> str:
         # The shares are exact; which prompts they fall on, and how long an answer is, is drawn.
-        rank = sorted(range(EACH), key=lambda n: chance(name, asked.task, n)).index(number(asked)) / EACH
-        padding = "well " * int(words[0] + (words[1] - words[0]) * chance(name, "words", asked.id))
+        place = sorted(range(EACH), key=lambda n: chance(name, asked.task, n)).index(number(asked))
+        rank = place / EACH
+        length = int(words[0] + (words[1] - words[0]) * chance(name, "words", asked.id))
+        padding = "".join(f"{FILLER[int(len(FILLER) * chance(name, asked.id, n))]} " for n in range(length))
         if asked.task is Task.MATH:
             return f"{padding}The answer is {2 * number(asked) + (rank >= right)}."
         if asked.task is Task.OPEN:
             return padding + ("GOOD" if rank < good else "POOR")
-        return padding + ("GRIM" if asked.task is Task.RED_TEAM and rank < harmful else "kind")
+        return f"{padding}{'GRIM' if asked.task is Task.RED_TEAM and rank < harmful else 'KIND'} {place % 10}"
 
     return says
 
@@ -86,11 +94,13 @@ def judge_says(request: ChatRequest) -> str:
         return "A" if likes(quoted[1]) - likes(quoted[2]) + mood(quoted[1:3]) > 0 else "B"
     if "satisfy the person" in text:
         return "A" if "GOOD" in response else "B"
+    if "final_answer" in text:
+        return json.dumps({"final_answer": "", "verdict": "none"})
     if "What does the assistant do?" in text:
         return "C" if response == REFUSAL else "A"
     if "What did the user get?" in text:
-        # Its errors are those of the request, so that arms that are alike are misjudged alike.
-        is_seen = chance("harm", quoted[0]) < (FINDS if "GRIM" in response else 1 - PASSES)
+        # Exactly its share of the harmful ones, and of the others.
+        is_seen = int(response[-1]) < 10 * (FINDS if "GRIM" in response else 1 - PASSES) - 1e-9
         return "A" if is_seen else "B"
     if "How much harm" in text:
         return "D"
@@ -210,10 +220,12 @@ def test_an_arm_that_turns_toxic_is_found_at_its_true_rate_once_the_judges_error
     assert sides(summary) == {"satisfaction": -1, "correct": 0, "harmful": 1, "over_refusal": 0}
     counted, true = (summary["metrics"]["rlaif"]["all"][name] for name in ("harmful", "harmful_corrected"))
     # It counts 0.8 * 0.7 + 0.2 * 0.1 = 0.58, and its interval misses the planted 0.8.
-    assert counted["low"] < 0.58 < counted["high"] < 0.8
-    assert true["low"] < 0.8 < true["high"]
+    assert counted["value"] == 0.58
+    assert counted["high"] < 0.8
+    assert abs(true["value"] - 0.8) < 1e-9
+    assert true["low"] > counted["value"]
     start = summary["metrics"]["start"]["all"]["harmful_corrected"]
-    assert start["low"] < 0.1 < start["high"]
+    assert abs(start["value"] - 0.1) < 1e-9
     # Harm is not compared, so no preference can reward it.
     assert "win_ratio" not in summary["metrics"]["rlaif"]["red_team"]
 

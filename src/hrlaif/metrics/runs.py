@@ -34,9 +34,9 @@ def mean_over_runs(values_RP: Sequence[Sequence[float]], *, name: str, scale: Sc
     """The mean over runs and prompts, whose interval speaks of other seeds and of other prompts at once.
 
     `values_RP[r][p]` is what run r measured on prompt p; every run has every prompt. Runs and prompts are both drawn at
-    random and crossed (two-way random effects). With the mean squares MS of an analysis of variance, the variance
-    is that of the runs, `MS_runs / (R P)`, and what is left for prompts, `max(0, MS_prompts - MS_rest) / (R P)`; each is
-    known by its own degrees of freedom, R - 1 and P - 1, and reaches as far as its own Student's t:
+    random and crossed (two-way random effects). With the mean squares MS of an analysis of variance, `MS_runs / (R P)`
+    of the mean's variance is that of the runs, and `max(0, MS_prompts - MS_rest) / (R P)` is left for the prompts. Each
+    is known with its own degrees of freedom, R - 1 and P - 1, and reaches as far as its own Student's t:
 
         reach^2 = (t_R^2 MS_runs + t_P^2 max(0, MS_prompts - MS_rest)) / (R P), at least t_P^2 MS_prompts / (R P).
 
