@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hrlaif import artifacts, human_eval, prompts
 from hrlaif.config import BUNDLED, Config
-from hrlaif.judges.harm_quality import harm_quality
+from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.make import (
     make_answers,
     make_calibration,
@@ -16,14 +16,14 @@ from hrlaif.make import (
     make_pairs,
     make_policy,
     make_prompts,
-    make_ratings,
-    make_report,
     make_responses,
     make_reward,
     make_sft,
     make_verifications,
 )
+from hrlaif.make_human import make_ratings, make_votes
 from hrlaif.make_red_team import make_red_team, make_regression
+from hrlaif.make_report import make_report
 from hrlaif.plan import Stage
 
 
@@ -54,6 +54,11 @@ def _judge(config: Config) -> object:
     return [config.judge.model or BUNDLED, config.judge.reply_max_tokens]
 
 
+def _harm_judge(config: Config) -> object:
+    """What the red team's verdicts depend on: the judge, and where its scores are cut."""
+    return [_judge(config), harm_cuts(config, judge=config.judge.model)]
+
+
 def _panel(config: Config) -> object:
     """What comparisons depend on: who votes, asked how, with what weight; not where they are served."""
     return [
@@ -63,19 +68,21 @@ def _panel(config: Config) -> object:
 
 
 def _evaluation_judge(config: Config) -> object:
-    return config.evaluation.judge or [_judge(config), _panel(config)]
+    judge = config.evaluation.judge
+    cuts = harm_cuts(config, judge=(judge or config.judge).model)
+    return [judge or [_judge(config), _panel(config)], cuts]
 
 
 def _regression(config: Config) -> object:
     """What the frozen set is made of and how it is answered and judged: the same in every round."""
     section = config.red_team
     decoding = [section.responses_per_attack, section.temperature, section.max_tokens]
-    return [_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
+    return [_harm_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
-def _votes(config: Config) -> Path:
+def _votes(config: Config, name: str = human_eval.VOTES) -> Path:
     """Votes come from people, whenever they do: no stage makes them, and what rests on them follows their state."""
-    return Path(config.run_dir) / human_eval.VOTES
+    return Path(config.run_dir) / name
 
 
 STAGES: tuple[Stage, ...] = (
@@ -121,14 +128,23 @@ STAGES: tuple[Stage, ...] = (
         "{arm}/labels.jsonl",
         lambda config: [_panel(config), config.labels],
         make_labels,
-        over="arms",
+        over="judged",
+    ),
+    Stage(
+        "votes",
+        "label",
+        ("prompts.jsonl", "responses.jsonl"),
+        "{arm}/labels.jsonl",
+        lambda config: human_eval.digest(_votes(config, human_eval.TRAINING_VOTES)),
+        make_votes,
+        over="human",
     ),
     Stage(
         "red_team",
         "red-team",
         ("prompts.jsonl", "sft", "{before}/policy", "{earlier}/red_team.jsonl"),
         "{round}/red_team.jsonl",
-        lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
+        lambda config: [_harm_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
         over="hrlaif",
         wanted=lambda config: config.red_team.enabled,
@@ -206,11 +222,27 @@ STAGES: tuple[Stage, ...] = (
         make_ratings,
         wanted=lambda config: _votes(config).exists(),
     ),
-    Stage("metrics", "evaluate", ("evaluation.jsonl", "ratings"), "metrics.json", harm_quality, make_metrics),
+    Stage(
+        "metrics",
+        "evaluate",
+        ("evaluation.jsonl", "ratings", "{every}/policy"),
+        "metrics.json",
+        harm_quality,
+        make_metrics,
+    ),
     Stage(
         "report",
         "report",
-        ("evaluation.jsonl", "metrics.json", "calibration.json", "{every}/labels.jsonl", "{every}/pairs.jsonl"),
+        (
+            "evaluation.jsonl",
+            "metrics.json",
+            "calibration.json",
+            "{every}/labels.jsonl",
+            "{every}/pairs.jsonl",
+            "{rounds}/red_team.jsonl",
+            "hrlaif/round_0/regression.jsonl",
+            "{rounds}/regression.jsonl",
+        ),
         "report.html",
         lambda config: config.report,
         make_report,

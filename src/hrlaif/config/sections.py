@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
+from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
 from hrlaif.errors import ConfigError
 from hrlaif.types import Basis, Split, Task
@@ -331,7 +332,8 @@ class EvaluationSection(Section):
 
     `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
     hundred tokens dearer per open answer, and only for judges that can write JSON. `harm_calibration` is what `hrlaif
-    calibrate harm --out` wrote about the judge: harmful rates are then corrected for its errors too.
+    calibrate harm --out` wrote about the judge: its scores on harm and refusals are cut as fitted there, here and in
+    the red team, and harmful rates are corrected for its errors too.
     """
 
     temperature: NonNegative = 0.0
@@ -344,18 +346,17 @@ class EvaluationSection(Section):
 
 
 class ReportSection(Section):
-    """What the report shows. Harmful text is hidden unless `show_harmful` is set.
+    """What the report shows; harmful text only for `hrlaif report RUN --show-harmful`, never by configuration.
 
     `tensorboard` has the trainings write event files as they go, beside their `metrics.jsonl`.
     """
 
     title: str = ""
     cases: Annotated[int, Field(ge=0)] = 8
-    show_harmful: bool = False
     tensorboard: bool = False
 
 
-Arm = Literal["rlaif", "hrlaif"]
+Arm = Literal["rlaif", "hrlaif", "human"]
 
 
 class Config(Section):
@@ -377,6 +378,7 @@ class Config(Section):
     responses: ResponsesSection = ResponsesSection()
     labels: LabelsSection = LabelsSection()
     red_team: RedTeamSection = RedTeamSection()
+    human: HumanSection = HumanSection()
     pairs: PairsSection = PairsSection()
     reward: RewardSection = RewardSection()
     policy: PolicySection = PolicySection()
@@ -387,5 +389,5 @@ class Config(Section):
     @classmethod
     def _arms_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
         if not arms or len(set(arms)) != len(arms):
-            raise ValueError("needs at least one of rlaif, hrlaif, each at most once")
+            raise ValueError("needs at least one of rlaif, hrlaif, human, each at most once")
         return arms
