@@ -22,9 +22,8 @@ from statistics import fmean, stdev
 # Before torch is imported: at this size one thread is as fast as two, and another process may have the other core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from scipy.stats import t as student
-
 from claims import Claim, report
+from hrlaif.metrics.student import student_975
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from sandbox.experiment import VARIANTS, Scale, findings, run
@@ -74,7 +73,7 @@ def summed(name: str, values: Sequence[float]) -> Claim:
     unit, factor = ("words", 1.0) if name.split()[1] in PLAIN else ("points", 100.0)
     mean, half = factor * fmean(values), 0.0
     if len(values) > 1:
-        half = factor * float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+        half = factor * student_975(len(values) - 1) * stdev(values) / math.sqrt(len(values))
     return Claim(name, mean, mean - half, mean + half, unit)
 
 

@@ -78,9 +78,9 @@ def test_the_labeler_is_as_good_as_the_real_judge_that_it_is_made_after(finished
     assert found["same verdict"] == pytest.approx(SAME_VERDICT, abs=0.12)
 
 
-def test_basic_labels_are_hardly_better_than_a_coin_and_hybrid_ones_know_what_is_right(finished: Path) -> None:
+def test_basic_pairs_often_choose_the_wrong_answer_and_hybrid_ones_never(finished: Path) -> None:
     found = quality(finished)
-    assert found["rlaif right"] < 0.75
+    assert found["rlaif right"] < 0.85
     assert found["hrlaif right"] == 1.0
 
 
