@@ -229,6 +229,8 @@ STAGES: tuple[Stage, ...] = (
         "metrics.json",
         harm_quality,
         make_metrics,
+        # Votes are counted where answers are, also after the trained models have been moved away.
+        takes_what_is_there=True,
     ),
     Stage(
         "report",
