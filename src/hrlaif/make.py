@@ -334,24 +334,6 @@ def make_ratings(run: Run, step: Step) -> None:
         artifacts.write_json(out / "about.json", found.about)
 
 
-def make_metrics(run: Run, step: Step) -> None:
-    """Sum the evaluation up, with people's votes where there are any."""
-    from hrlaif import evaluation
-
-    people, ratings = None, run.folder / "ratings"
-    if ratings in step.inputs:
-        people = evaluation.People(
-            read(run, "ratings/labels.jsonl", Label),
-            read(run, "ratings/satisfaction.jsonl", SatisfactionVerdict),
-            artifacts.read_json(ratings / "about.json"),
-        )
-    rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    quality = harm_quality(run.config)
-    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality)
-    artifacts.write_json(step.path, summary)
-    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
-
-
 def make_report(run: Run, step: Step) -> None:
     """Write the page, with what the judge is worth on this run's own pairs, and what everything cost."""
     from hrlaif import report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hrlaif import artifacts, human_eval, prompts
+from hrlaif import artifacts, benchmarks, human_eval, prompts
 from hrlaif.config import BUNDLED, Config
 from hrlaif.judges.harm_quality import harm_quality
 from hrlaif.make import (
@@ -12,7 +12,6 @@ from hrlaif.make import (
     make_calibration,
     make_evaluation,
     make_labels,
-    make_metrics,
     make_pairs,
     make_policy,
     make_prompts,
@@ -23,6 +22,8 @@ from hrlaif.make import (
     make_sft,
     make_verifications,
 )
+from hrlaif.make_benchmarks import make_benchmark_items, make_benchmarks
+from hrlaif.make_metrics import make_metrics
 from hrlaif.make_red_team import make_red_team, make_regression
 from hrlaif.plan import Stage
 
@@ -73,12 +74,28 @@ def _regression(config: Config) -> object:
     return [_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
+def _benchmarks(config: Config) -> object:
+    """Benchmarks depend on what their files hold, not on where these lie."""
+    every = config.evaluation.benchmarks
+    hashes = [[artifacts.file_hash(file) for file in benchmarks.files_of(one)] for one in every]
+    return [[one.model_dump(mode="json", exclude={"path"}) for one in every], hashes, config.evaluation.max_tokens]
+
+
 def _votes(config: Config) -> Path:
     """Votes come from people, whenever they do: no stage makes them, and what rests on them follows their state."""
     return Path(config.run_dir) / human_eval.VOTES
 
 
 STAGES: tuple[Stage, ...] = (
+    Stage(
+        "benchmark_items",
+        "sample",
+        (),
+        "benchmark_items.jsonl",
+        _benchmarks,
+        make_benchmark_items,
+        wanted=lambda config: bool(config.evaluation.benchmarks),
+    ),
     Stage(
         "sft",
         "sft",
@@ -198,6 +215,17 @@ STAGES: tuple[Stage, ...] = (
         extra="train",
     ),
     Stage(
+        "benchmarks",
+        "evaluate",
+        ("benchmark_items.jsonl", "{arm}/policy", "sft"),
+        "{arm}/benchmarks.jsonl",
+        lambda config: [config.model, _evaluation_judge(config), config.evaluation.temperature, config.evaluation.top_p],
+        make_benchmarks,
+        extra="train",
+        over="every",
+        wanted=lambda config: bool(config.evaluation.benchmarks),
+    ),
+    Stage(
         "ratings",
         "evaluate",
         ("answers/{every}.jsonl",),
@@ -206,7 +234,14 @@ STAGES: tuple[Stage, ...] = (
         make_ratings,
         wanted=lambda config: _votes(config).exists(),
     ),
-    Stage("metrics", "evaluate", ("evaluation.jsonl", "ratings"), "metrics.json", harm_quality, make_metrics),
+    Stage(
+        "metrics",
+        "evaluate",
+        ("evaluation.jsonl", "ratings", "{every}/benchmarks.jsonl"),
+        "metrics.json",
+        harm_quality,
+        make_metrics,
+    ),
     Stage(
         "report",
         "report",

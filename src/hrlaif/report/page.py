@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from hrlaif.artifacts import write_atomic, writing_to
 from hrlaif.config import Config
-from hrlaif.report import costs, headline, judge, people, results, svg, training
+from hrlaif.report import benchmarks, costs, headline, judge, people, results, svg, training
 from hrlaif.report.cases import cases
 from hrlaif.report.data import RunData, load
 from hrlaif.report.layout import Panel, Section
@@ -37,6 +37,7 @@ SECTIONS = (
     results.preference,
     people.people,
     results.harm,
+    benchmarks.benchmarks,
     cases,
     training.composition,
     training.labels,
