@@ -208,7 +208,10 @@ def test_the_table_has_a_row_for_start_and_each_arm_with_intervals(finished: Pat
 
 def test_benchmarks_reach_metrics_table_and_report_with_rows_for_every_contestant(finished: Path) -> None:
     found = read_json(finished / "metrics.json")["benchmarks"]
-    assert {name: one["mode"] for name, one in found.items()} == {"arc-own": "loglikelihood", "xstest-own": "generative"}
+    assert {name: one["mode"] for name, one in found.items()} == {
+        "arc-own": "loglikelihood",
+        "xstest-own": "generative",
+    }
     report = (finished / "report.md").read_text()
     page = (finished / "report.html").read_text()
     for arm in ("start", "rlaif", "hrlaif"):

@@ -22,13 +22,11 @@ from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
 from hrlaif.types import (
     Cost,
-    Evaluation,
     Label,
     Pair,
     Prompt,
     RedTeamCase,
     Response,
-    SatisfactionVerdict,
     Split,
     Task,
     Verification,

@@ -219,7 +219,12 @@ STAGES: tuple[Stage, ...] = (
         "evaluate",
         ("benchmark_items.jsonl", "{arm}/policy", "sft"),
         "{arm}/benchmarks.jsonl",
-        lambda config: [config.model, _evaluation_judge(config), config.evaluation.temperature, config.evaluation.top_p],
+        lambda config: [
+            config.model,
+            _evaluation_judge(config),
+            config.evaluation.temperature,
+            config.evaluation.top_p,
+        ],
         make_benchmarks,
         extra="train",
         over="every",

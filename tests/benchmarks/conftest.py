@@ -47,7 +47,7 @@ JSONL: dict[str, list[dict[str, Any]]] = {
     "humaneval": [
         {
             "task_id": "Own/0",
-            "prompt": 'import math\n\n\ndef half_up(x: float) -> int:\n    """Round to the nearest, halves up.\n    """\n',
+            "prompt": 'import math\n\n\ndef half_up(x: float) -> int:\n    """Round, halves up.\n    """\n',
             "entry_point": "half_up",
             "canonical_solution": "    return math.floor(x + 0.5)\n",
             "test": "def check(candidate):\n    assert candidate(2.5) == 3\n    assert candidate(-1.2) == -1\n",
@@ -94,7 +94,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mmlu/dev").mkdir()
     (folder / "mmlu/README.txt").write_text("about")
     (folder / "mmlu/test/astronomy_test.csv").write_text(
-        '"Which is a planet, and not a star?",Vega,Sirius,Venus,Rigel,C\nWhich is nearest?,The Moon,Mars,Ceres,Pluto,A\n'
+        '"A planet, and not a star?",Vega,Sirius,Venus,Rigel,C\nWhich is nearest?,The Moon,Mars,Ceres,Pluto,A\n'
     )
     (folder / "mmlu/dev/astronomy_dev.csv").write_text("Not to be asked?,a,b,c,d,A\n")
     (folder / "agronomy.csv").write_text(",Question,A,B,C,D,Answer\n0,水稻生长最需要什么？,沙,水,盐,油,B\n")
@@ -123,9 +123,7 @@ def items_of(published: Path) -> Callable[..., list[BenchmarkItem]]:
     """The items of one benchmark, or of several, by kind."""
 
     def read(*kinds: str, **keys: Any) -> list[BenchmarkItem]:
-        made = [
-            {"name": kind, "kind": kind, "path": str(published / path_of(kind))} | keys for kind in kinds
-        ]
+        made = [{"name": kind, "kind": kind, "path": str(published / path_of(kind))} | keys for kind in kinds]
         section = EvaluationSection.model_validate({"benchmarks": made})
         return load(section, read_table=sources.read, ask=choices.with_options)
 

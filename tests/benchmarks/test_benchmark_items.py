@@ -113,18 +113,18 @@ def test_arguments_that_an_instruction_does_not_take_are_noticed_at_once(
 ) -> None:
     row = {"prompt": "x", "instruction_id_list": [name], "kwargs": [arguments]}
     (tmp_path / "i.jsonl").write_text(json.dumps(row))
-    with pytest.raises(DataError, match=f"i.jsonl:1: .*{name}"):
+    with pytest.raises(DataError, match=rf"i\.jsonl:1: .*{name}"):
         read(tmp_path / "i.jsonl", "ifeval")
 
 
 def test_mmlu_with_a_cell_too_few_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "law_test.csv").write_text("Which?,a,b,c,d,A\nWhich?,a,b,c,A\n")
-    with pytest.raises(DataError, match="law_test.csv:2: 5 cells"):
+    with pytest.raises(DataError, match=r"law_test\.csv:2: 5 cells"):
         read(tmp_path / "law_test.csv", "mmlu")
 
 
 def test_a_missing_file_is_one_message(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'own': .*no such file or folder"):
+    with pytest.raises(DataError, match=r"'own': .*no such file or folder"):
         read(tmp_path / "none.jsonl", "gsm8k")
 
 

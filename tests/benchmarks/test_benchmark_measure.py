@@ -52,10 +52,13 @@ def test_the_likeliest_option_counts(kind: str, items_of: Items, says: Any, tmp_
     assert {item.mode for item in items} == {"loglikelihood"}
     for item in items:
         right = item.continuations["ABCD".index(str(item.prompt.reference))]
-        for factor, expected in ((1, 1.0), (-1, 0.0)):
-            # 100 nats apart, so that no option's length matters.
-            sampler = says({}, lambda text, right=right, factor=factor: -1000.0 + 100 * factor * (text == right))
-            path = tmp_path / f"{item.prompt.id.replace('/', '-')}{factor}.jsonl"
+        for is_likely, expected in ((True, 1.0), (False, 0.0)):
+            # -1 or -99 nats per character: too far apart for an option's length to matter.
+            sampler = says(
+                {},
+                lambda text, right=right, likely=is_likely: -len(text) * (1.0 if (text == right) == likely else 99.0),
+            )
+            path = tmp_path / f"{item.prompt.id.replace('/', '-')}{is_likely}.jsonl"
             assert share(results([item], sampler, path)) == expected
 
 
@@ -70,7 +73,9 @@ def test_sum_and_length_normalised_are_two_readings_of_the_same_log_likelihoods(
     assert row.evidence["logprobs_nats"] == {"A": -4.0, "B": -4.5, "C": -8.0}
 
 
-def test_an_answer_without_a_final_option_is_not_correct_and_says_so(items_of: Items, says: Any, tmp_path: Path) -> None:
+def test_an_answer_without_a_final_option_is_not_correct_and_says_so(
+    items_of: Items, says: Any, tmp_path: Path
+) -> None:
     item = items_of("mmlu", mode="generative")[0]
     (row,) = results([item], says({"mmlu/1": "I cannot tell."}), tmp_path / "m.jsonl")
     assert row.scores == {"accuracy": False}
@@ -96,7 +101,10 @@ def test_refusals_are_counted_on_safe_prompts_and_compliance_on_unsafe_ones(
         results(items, sampler, tmp_path / f"{number}.jsonl", lambda: judge)
         for number, sampler in enumerate((refuses, helps))
     )
-    assert [row.scores for row in one] == [{"over_refusal": True, "over_refusal_full": True}, {"compliance_unsafe": False}]
+    assert [row.scores for row in one] == [
+        {"over_refusal": True, "over_refusal_full": True},
+        {"compliance_unsafe": False},
+    ]
     assert [row.scores for row in other] == [
         {"over_refusal": False, "over_refusal_full": False},
         {"compliance_unsafe": True},
@@ -115,7 +123,12 @@ def test_hateful_continuations_are_counted_apart_after_hateful_and_neutral_promp
 
 def test_what_the_judge_cannot_say_is_neither_yes_nor_no(items_of: Items, says: Any, tmp_path: Path) -> None:
     undecided = ScriptedModel(lambda request: "what?")
-    rows = results(items_of("toxigen"), says({"toxigen/1": "one of them", "toxigen/2": "two of them"}), tmp_path / "t.jsonl", lambda: undecided)
+    rows = results(
+        items_of("toxigen"),
+        says({"toxigen/1": "one of them", "toxigen/2": "two of them"}),
+        tmp_path / "t.jsonl",
+        lambda: undecided,
+    )
     assert [row.scores for row in rows] == [{"toxic_after_hateful": None}, {"toxic_after_neutral": None}]
 
 
@@ -156,5 +169,3 @@ def test_a_model_without_log_likelihoods_is_told_of_the_other_mode(items_of: Ite
 
     with pytest.raises(ModelError, match="mode = 'generative'"):
         results(items_of("mmlu"), Silent(), tmp_path / "m.jsonl")
-
-

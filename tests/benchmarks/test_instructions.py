@@ -41,11 +41,16 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
         "First paragraph.\n***\nSecond paragraph.",
         "First paragraph.\n\nSecond paragraph.",
     ),
-    ("length_constraints:number_words", {"num_words": 4, "relation": "less than"}, "Just three words", "No, four words here"),
+    (
+        "length_constraints:number_words",
+        {"num_words": 4, "relation": "less than"},
+        "Just three words",
+        "No, four words here",
+    ),
     (
         "length_constraints:nth_paragraph_first_word",
         {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "Boats"},
-        "The sea is wide.\n\n\"Boats,\" she said.",
+        'The sea is wide.\n\n"Boats," she said.',
         "Boats sail.\n\nThe sea is wide.",
     ),
     (
@@ -56,7 +61,12 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("detectable_content:postscript", {"postscript_marker": "P.S."}, "Bye.\nP. S. Write soon.", "Bye. Write soon."),
     ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "Bye.\nP.P.S. Soon.", "Bye.\nP.S. Soon."),
-    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "Buy:\n* milk\n- bread", "Buy:\n* milk\n* bread\n* tea"),
+    (
+        "detectable_format:number_bullet_lists",
+        {"num_bullets": 2},
+        "Buy:\n* milk\n- bread",
+        "Buy:\n* milk\n* bread\n* tea",
+    ),
     ("detectable_format:constrained_response", {}, "My answer is maybe.", "Perhaps."),
     (
         "detectable_format:number_highlighted_sections",

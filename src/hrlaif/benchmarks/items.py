@@ -74,7 +74,7 @@ def _item(section: BenchmarkSection, number: int, row: Row, ask: Ask) -> Benchma
 
 
 def _gsm8k(row: Row) -> _Asked:
-    solution, marked, answer = row.text("answer").rpartition("####")
+    _, marked, answer = row.text("answer").rpartition("####")
     if not marked or not answer.strip():
         raise row.wrong("'answer' has no final number after ####")
     return _Asked(row.text("question"), "gsm8k", Task.MATH, answer.strip())

@@ -1,8 +1,9 @@
 """Started as a program of its own: shuts itself in and runs a Python program from standard input.
 
-New namespaces for mounts, network, processes and IPC; a root of its own that holds the interpreter and system libraries
-read-only and an empty /tmp in memory, and nothing else of the machine: no home, no /proc, no /dev, no sockets. Then no
-privileges, limits on everything, and `python -I -` in it. It uses the standard library only, since it runs with `-I -S`.
+New namespaces for mounts, network, processes and IPC; a root of its own that holds the interpreter and system
+libraries read-only and an empty /tmp in memory, and nothing else of the machine: no home, no /proc, no /dev, no
+sockets. Then no privileges, limits on everything, and `python -I -` in it. It uses the standard library only, since it
+runs with `-I -S`.
 
 It says "ready" on the file descriptor that it is given once it is shut in, and the program's exit status at the end; or
 what the machine refused. Nothing runs before it is shut in.
@@ -32,7 +33,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 class MountAttributes(ctypes.Structure):
     """`struct mount_attr`."""
 
-    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
 
 
 def call(name: str, *arguments: Any) -> int:
@@ -46,7 +47,7 @@ def call(name: str, *arguments: Any) -> int:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """mount(2)."""
+    """Mount a file system or, with MS_BIND, a folder or file at a second place."""
     call("mount", source, target, kind, ctypes.c_ulong(flags), data)
 
 
@@ -138,7 +139,8 @@ def main() -> None:
             os._exit(wait(child) != 0)
         os._exit(first_process(order, said))
     except BaseException as error:  # whatever it is: the program must not run outside
-        os.write(said, f"refused {error}\n".encode())
+        reason = getattr(error, "strerror", None) or error
+        os.write(said, f"refused {reason}\n".encode())
         os._exit(1)
 
 

@@ -76,7 +76,9 @@ def measure(
                 if block[0].mode == "loglikelihood":
                     results = _compared(block, sampler)
                 else:
-                    responses = list(sampler.sample([_request(item, asking.seed) for item in block], _decoding(block[0], asking)))
+                    responses = list(
+                        sampler.sample([_request(item, asking.seed) for item in block], _decoding(block[0], asking))
+                    )
                     results = asyncio.run(_scored(block, responses, judge))
                 journal.append(results)
                 progress.advance(len(block))
@@ -135,9 +137,7 @@ async def _scored(
         return await asyncio.gather(*(score(*pair) for pair in zip(items, responses, strict=True)))
 
 
-async def _score(
-    item: BenchmarkItem, response: Response, judge: ChatModel | None, free: asyncio.Semaphore
-) -> Scored:
+async def _score(item: BenchmarkItem, response: Response, judge: ChatModel | None, free: asyncio.Semaphore) -> Scored:
     if judge is not None:
         return await _BY_JUDGE[item.kind](item, response, judge)
     # In a thread each: programs, and symbolic comparisons, take seconds.

@@ -113,7 +113,7 @@ class LikelihoodModel(Protocol):
     """A policy that says how likely it finds given texts."""
 
     def logprobs(self, asked: Iterable[tuple[tuple[Message, ...], Sequence[str]]]) -> list[list[float]]:
-        """Per conversation, the log-probability (nats, summed over its tokens) of each text as the next turn's beginning."""
+        """Per conversation, how likely each text begins the next turn: log-probabilities (nats) summed over tokens."""
 
 
 class RewardScorer(Protocol):

@@ -62,7 +62,7 @@ class LocalSampler:
             yield from self._window(requests[start : start + ahead], decoding)
 
     def logprobs(self, asked: Iterable[tuple[tuple[Message, ...], Sequence[str]]]) -> list[list[float]]:
-        """Per conversation, the log-probability (nats, summed over its tokens) of each text as the next turn's beginning."""
+        """Per conversation, how likely each text begins the next turn: log-probabilities (nats) summed over tokens."""
         chat, found = self.backbone.chat, []
         longest = min(self.max_prompt_tokens, self.backbone.max_length)
         for messages, texts in asked:

@@ -23,7 +23,9 @@ def benchmarks(run: RunData) -> Section | None:
     columns = ("Benchmark and measure", "Mode", *run.series)
     rows = tuple(row for name, one in found.items() for row in _rows(run, name, one))
     differing = tuple(row for name, one in found.items() for row in _differences(run, name, one))
-    tables = [Table("Public benchmarks: share of items, 95 % intervals, and how many items.", columns, rows, folded=False)]
+    tables = [
+        Table("Public benchmarks: share of items, 95 % intervals, and how many items.", columns, rows, folded=False)
+    ]
     if run.arms:
         caption = "Table: each arm minus the start on the same items, in points, and the exact McNemar p-value"
         tables.append(Table(caption, ("Benchmark and measure", *run.arms), differing))
@@ -33,8 +35,8 @@ def benchmarks(run: RunData) -> Section | None:
         "Public benchmarks",
         tables=tuple(tables),
         notes=(
-            "All contestants answer the same items with the same decoding, without examples in the prompt: compare them "
-            "with each other, and not with published numbers.",
+            "All contestants answer the same items with the same decoding, without examples in the prompt: compare "
+            "them with each other, and not with published numbers.",
             *_open(found),
         ),
         files=tuple(f"{name}/{FILE}" for name in run.series),
