@@ -358,7 +358,7 @@ def test_an_assumption_that_cannot_be_is_named(setting: str, expected: str) -> N
         parse_assumptions([setting])
 
 
-def test_benchmarks_that_a_judge_scores_are_counted_for_every_contestant(tiny: Config, tmp_path: Path) -> None:
+def test_benchmarks_that_a_judge_scores_are_counted_for_each_contestant(tiny: Config, tmp_path: Path) -> None:
     lines = [f"- line {k} about them\\n- one more\\n-" for k in range(6)]
     (tmp_path / "neutral_gardeners_1k.txt").write_text("\n".join(lines))
     (tmp_path / "sums.jsonl").write_text(json.dumps({"question": "2 + 2?", "answer": "#### 4"}))
@@ -367,7 +367,8 @@ def test_benchmarks_that_a_judge_scores_are_counted_for_every_contestant(tiny: C
     given = tiny.model_dump(mode="json", exclude_none=True)
     given["evaluation"]["benchmarks"] = [judged, by_rule]
     found = estimate(configuration.parse(given, where="test"), assumed=Assumptions())
-    for arm in ("start", "rlaif", "hrlaif"):
-        asked = calls(found, f"benchmarks ({arm})")
-        # One call for each continuation that is no plain refusal.
-        assert 0 < asked["low"] <= asked["expected"] <= asked["high"] == 6
+    asked = {arm: calls(found, f"benchmarks ({arm})") for arm in ("start", "rlaif", "hrlaif")}
+    # One call for each continuation that is no plain refusal, and none for an arm's that is also the start's.
+    assert 0 < asked["start"]["expected"] <= asked["start"]["high"] == 6
+    assert all(one["low"] <= one["expected"] <= one["high"] <= 6 for one in asked.values())
+    assert asked["rlaif"]["high"] > 0
