@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hrlaif import artifacts, benchmarks, human_eval, prompts
-from hrlaif.config import BUNDLED, Config
+from hrlaif.config import BUNDLED, JUDGED_KINDS, Config
 from hrlaif.judges.harm_quality import harm_quality
 from hrlaif.make import (
     make_answers,
@@ -79,6 +79,14 @@ def _benchmarks(config: Config) -> object:
     every = config.evaluation.benchmarks
     hashes = [[artifacts.file_hash(file) for file in benchmarks.files_of(one)] for one in every]
     return [[one.model_dump(mode="json", exclude={"path"}) for one in every], hashes, config.evaluation.max_tokens]
+
+
+def _asking(config: Config) -> object:
+    """How benchmarks are asked, and who judges where one is judged."""
+    section = config.evaluation
+    is_judged = any(one.kind in JUDGED_KINDS for one in section.benchmarks)
+    judge = (section.judge or _judge(config)) if is_judged else None
+    return [config.model, section.temperature, section.top_p, judge]
 
 
 def _votes(config: Config) -> Path:
@@ -219,12 +227,7 @@ STAGES: tuple[Stage, ...] = (
         "evaluate",
         ("benchmark_items.jsonl", "{arm}/policy", "sft"),
         "{arm}/benchmarks.jsonl",
-        lambda config: [
-            config.model,
-            _evaluation_judge(config),
-            config.evaluation.temperature,
-            config.evaluation.top_p,
-        ],
+        _asking,
         make_benchmarks,
         extra="train",
         over="every",
