@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from hrlaif import artifacts, benchmarks
+from hrlaif.judges.harm_quality import harm_cuts
 from hrlaif.make import read
 from hrlaif.plan import Step
 from hrlaif.prompts import choices, sources
@@ -30,4 +31,5 @@ def make_benchmarks(run: Run, step: Step) -> None:
         asking=benchmarks.Asking(section.temperature, section.top_p, run.config.seed, LOCAL_BLOCK),
         path=step.path,
         fingerprint=step.fingerprint,
+        harm_cuts=harm_cuts(run.config, judge=(section.judge or run.config.judge).model),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hrlaif import artifacts
 from hrlaif.judges.harm_quality import harm_quality
 from hrlaif.make import read
@@ -23,7 +25,10 @@ def make_metrics(run: Run, step: Step) -> None:
         )
     rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
     quality = harm_quality(run.config)
-    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality)
+    training: dict[str, list[dict[str, Any]]] = {
+        arm: evaluation.kept_steps(run.folder / arm / "policy") for arm in run.config.arms
+    }
+    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality, training=training)
     if results := [path for path in step.inputs if path.name == "benchmarks.jsonl"]:
         by_contestant = {path.parent.name: artifacts.read_records(path, BenchmarkResult) for path in results}
         summary["benchmarks"] = benchmarks.summarise(by_contestant)

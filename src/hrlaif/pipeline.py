@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hrlaif import artifacts, benchmarks, human_eval, prompts
 from hrlaif.config import BUNDLED, JUDGED_KINDS, Config
-from hrlaif.judges.harm_quality import harm_quality
+from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.make import (
     make_answers,
     make_calibration,
@@ -16,7 +16,6 @@ from hrlaif.make import (
     make_policy,
     make_prompts,
     make_ratings,
-    make_report,
     make_responses,
     make_reward,
     make_sft,
@@ -25,6 +24,7 @@ from hrlaif.make import (
 from hrlaif.make_benchmarks import make_benchmark_items, make_benchmarks
 from hrlaif.make_metrics import make_metrics
 from hrlaif.make_red_team import make_red_team, make_regression
+from hrlaif.make_report import make_report
 from hrlaif.plan import Stage
 
 
@@ -55,6 +55,11 @@ def _judge(config: Config) -> object:
     return [config.judge.model or BUNDLED, config.judge.reply_max_tokens]
 
 
+def _harm_judge(config: Config) -> object:
+    """What the red team's verdicts depend on: the judge, and where its scores are cut."""
+    return [_judge(config), harm_cuts(config, judge=config.judge.model)]
+
+
 def _panel(config: Config) -> object:
     """What comparisons depend on: who votes, asked how, with what weight; not where they are served."""
     return [
@@ -64,14 +69,16 @@ def _panel(config: Config) -> object:
 
 
 def _evaluation_judge(config: Config) -> object:
-    return config.evaluation.judge or [_judge(config), _panel(config)]
+    judge = config.evaluation.judge
+    cuts = harm_cuts(config, judge=(judge or config.judge).model)
+    return [judge or [_judge(config), _panel(config)], cuts]
 
 
 def _regression(config: Config) -> object:
     """What the frozen set is made of and how it is answered and judged: the same in every round."""
     section = config.red_team
     decoding = [section.responses_per_attack, section.temperature, section.max_tokens]
-    return [_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
+    return [_harm_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
 def _benchmarks(config: Config) -> object:
@@ -85,7 +92,8 @@ def _asking(config: Config) -> object:
     """How benchmarks are asked, and who judges where one is judged."""
     section = config.evaluation
     is_judged = any(one.kind in JUDGED_KINDS for one in section.benchmarks)
-    judge = (section.judge or _judge(config)) if is_judged else None
+    cuts = harm_cuts(config, judge=(section.judge or config.judge).model)
+    judge = [section.judge or _judge(config), cuts] if is_judged else None
     return [config.model, section.temperature, section.top_p, judge]
 
 
@@ -153,7 +161,7 @@ STAGES: tuple[Stage, ...] = (
         "red-team",
         ("prompts.jsonl", "sft", "{before}/policy", "{earlier}/red_team.jsonl"),
         "{round}/red_team.jsonl",
-        lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
+        lambda config: [_harm_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
         over="hrlaif",
         wanted=lambda config: config.red_team.enabled,
@@ -245,7 +253,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "metrics",
         "evaluate",
-        ("evaluation.jsonl", "ratings", "{every}/benchmarks.jsonl"),
+        ("evaluation.jsonl", "ratings", "{every}/policy", "{every}/benchmarks.jsonl"),
         "metrics.json",
         harm_quality,
         make_metrics,
@@ -253,7 +261,16 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "report",
         "report",
-        ("evaluation.jsonl", "metrics.json", "calibration.json", "{every}/labels.jsonl", "{every}/pairs.jsonl"),
+        (
+            "evaluation.jsonl",
+            "metrics.json",
+            "calibration.json",
+            "{every}/labels.jsonl",
+            "{every}/pairs.jsonl",
+            "{rounds}/red_team.jsonl",
+            "hrlaif/round_0/regression.jsonl",
+            "{rounds}/regression.jsonl",
+        ),
         "report.html",
         lambda config: config.report,
         make_report,

@@ -19,6 +19,8 @@ from hrlaif.benchmarks.code import by_tests
 from hrlaif.benchmarks.ifeval import by_instructions
 from hrlaif.benchmarks.safety import Scored, by_refusal, by_toxicity
 from hrlaif.errors import ModelError
+from hrlaif.judges.harm import NO_CUTS
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.models.base import ChatModel, Decoding, LikelihoodModel, Sampler, SampleRequest
 from hrlaif.progress import Progress
 from hrlaif.types import BenchmarkItem, BenchmarkResult, Cost, Response
@@ -58,10 +60,12 @@ def measure(
     asking: Asking,
     path: Path,
     fingerprint: str,
+    harm_cuts: HarmCuts = NO_CUTS,
 ) -> int:
     """Write one `BenchmarkResult` per item to `path` and return how many there are.
 
-    A crashed attempt continues after its last whole block. The judge is opened only where a benchmark needs one.
+    A crashed attempt continues after its last whole block. The judge is opened only where a benchmark needs one;
+    its scores on refusals are cut at `harm_cuts`.
 
     Raises:
         ModelError: Log-likelihoods are asked of a model that gives none.
@@ -79,7 +83,7 @@ def measure(
                     responses = list(
                         sampler.sample([_request(item, asking.seed) for item in block], _decoding(block[0], asking))
                     )
-                    results = asyncio.run(_scored(block, responses, judge))
+                    results = asyncio.run(_scored(block, responses, judge, harm_cuts))
                 journal.append(results)
                 progress.advance(len(block))
         return journal.finish(model=sampler.name, benchmarks=count_by(item.benchmark for item in items))
@@ -114,14 +118,17 @@ def _compared(items: Sequence[BenchmarkItem], sampler: Sampler) -> list[Benchmar
 
 
 async def _scored(
-    items: Sequence[BenchmarkItem], responses: Sequence[Response], judge: Callable[[], ChatModel]
+    items: Sequence[BenchmarkItem], responses: Sequence[Response], judge: Callable[[], ChatModel], cuts: HarmCuts
 ) -> list[BenchmarkResult]:
     async with contextlib.AsyncExitStack() as stack:
         asked = await stack.enter_async_context(judge()) if items[0].kind in _BY_JUDGE else None
         free = asyncio.Semaphore(os.cpu_count() or 1)
 
         async def score(item: BenchmarkItem, response: Response) -> BenchmarkResult:
-            scores, evidence, cost = await _score(item, response, asked, free)
+            if asked is not None:
+                scores, evidence, cost = await _BY_JUDGE[item.kind](item, response, asked, cuts)
+            else:
+                scores, evidence, cost = await _by_rule(item, response, free)
             return BenchmarkResult(
                 item.benchmark,
                 item.kind,
@@ -137,9 +144,7 @@ async def _scored(
         return await asyncio.gather(*(score(*pair) for pair in zip(items, responses, strict=True)))
 
 
-async def _score(item: BenchmarkItem, response: Response, judge: ChatModel | None, free: asyncio.Semaphore) -> Scored:
-    if judge is not None:
-        return await _BY_JUDGE[item.kind](item, response, judge)
+async def _by_rule(item: BenchmarkItem, response: Response, free: asyncio.Semaphore) -> Scored:
     # In a thread each: programs, and symbolic comparisons, take seconds.
     async with free:
         rule = _BY_RULE.get(item.kind, by_final_answer)

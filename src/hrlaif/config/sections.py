@@ -333,7 +333,8 @@ class EvaluationSection(Section):
     `train_prompts` adds answers to that many training prompts for the reward figures.
     `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
     hundred tokens dearer per open answer, and only for judges that can write JSON. `harm_calibration` is what `hrlaif
-    calibrate harm --out` wrote about the judge: harmful rates are then corrected for its errors too.
+    calibrate harm --out` wrote about the judge: its scores on harm and refusals are cut as fitted there, here and in
+    the red team, and harmful rates are corrected for its errors too.
     """
 
     temperature: NonNegative = 0.0
@@ -347,14 +348,13 @@ class EvaluationSection(Section):
 
 
 class ReportSection(Section):
-    """What the report shows. Harmful text is hidden unless `show_harmful` is set.
+    """What the report shows; harmful text only for `hrlaif report RUN --show-harmful`, never by configuration.
 
     `tensorboard` has the trainings write event files as they go, beside their `metrics.jsonl`.
     """
 
     title: str = ""
     cases: Annotated[int, Field(ge=0)] = 8
-    show_harmful: bool = False
     tensorboard: bool = False
 
 
