@@ -136,8 +136,8 @@ def test_an_empty_folder_gives_a_report_that_says_what_is_missing(tmp_path: Path
         "costs.json",
     ):
         assert re.search(rf"Not in this run: [^<]*{re.escape(name)}", page), name
-    # Nothing was fine-tuned, attacked or watched.
-    assert page.count("<h2>") == len(SECTIONS) - 5
+    # Nothing was fine-tuned, attacked or watched, and no benchmark asked.
+    assert page.count("<h2>") == len(SECTIONS) - 6
 
 
 @pytest.mark.parametrize(

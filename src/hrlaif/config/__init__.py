@@ -1,6 +1,7 @@
 """The configuration of a run: its sections, and the TOML files that hold it."""
 
 from hrlaif.config.base import Section
+from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, BenchmarkKind, BenchmarkMode, BenchmarkSection
 from hrlaif.config.file import dump, load, parse
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
@@ -41,11 +42,16 @@ from hrlaif.config.sections import (
 __all__ = [
     "BUNDLED",
     "CATEGORY",
+    "CHOICE_KINDS",
+    "JUDGED_KINDS",
     "JUDGE_PROMPTS",
     "PROMPT_FIELDS",
     "STANDARD_PROMPT",
     "Adaptive",
     "Arm",
+    "BenchmarkKind",
+    "BenchmarkMode",
+    "BenchmarkSection",
     "Config",
     "EarlyStopSection",
     "EndpointSection",

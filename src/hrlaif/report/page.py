@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from hrlaif.artifacts import write_atomic, writing_to
 from hrlaif.config import Config
-from hrlaif.report import attacks, costs, headline, judge, people, results, safety, svg, training
+from hrlaif.report import attacks, benchmarks, costs, headline, judge, people, results, safety, svg, training
 from hrlaif.report.cases import cases
 from hrlaif.report.data import RunData, load
 from hrlaif.report.layout import Panel, Section
@@ -46,6 +46,7 @@ SECTIONS = (
     safety.by_hazard,
     attacks.success,
     attacks.regression,
+    benchmarks.benchmarks,
     monitors,
     cases,
     training.composition,
