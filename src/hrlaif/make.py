@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from hrlaif import artifacts, human_eval, labels, pairs, prompts, responses, work
+from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
@@ -312,20 +312,3 @@ def make_evaluation(run: Run, step: Step) -> None:
         path=step.path,
         fingerprint=step.fingerprint,
     )
-
-
-def make_ratings(run: Run, step: Step) -> None:
-    """Sum up people's votes on the answers that the run has now."""
-    answers = {
-        f"{name}:{response.id}": response.text
-        for name in ("start", *run.config.arms)
-        for response in read(run, f"answers/{name}.jsonl", Response)
-    }
-    with (
-        human_eval.Study(run.folder / human_eval.VOTES) as study,
-        artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out,
-    ):
-        found = human_eval.outcomes_of(study, answers)
-        artifacts.write_records(out / "labels.jsonl", found.labels, fingerprint=step.fingerprint)
-        artifacts.write_records(out / "satisfaction.jsonl", found.satisfaction, fingerprint=step.fingerprint)
-        artifacts.write_json(out / "about.json", found.about)

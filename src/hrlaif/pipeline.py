@@ -15,13 +15,13 @@ from hrlaif.make import (
     make_pairs,
     make_policy,
     make_prompts,
-    make_ratings,
     make_responses,
     make_reward,
     make_sft,
     make_verifications,
 )
 from hrlaif.make_benchmarks import make_benchmark_items, make_benchmarks
+from hrlaif.make_human import make_ratings, make_votes
 from hrlaif.make_metrics import make_metrics
 from hrlaif.make_red_team import make_red_team, make_regression
 from hrlaif.make_report import make_report
@@ -97,9 +97,9 @@ def _asking(config: Config) -> object:
     return [config.model, section.temperature, section.top_p, judge]
 
 
-def _votes(config: Config) -> Path:
+def _votes(config: Config, name: str = human_eval.VOTES) -> Path:
     """Votes come from people, whenever they do: no stage makes them, and what rests on them follows their state."""
-    return Path(config.run_dir) / human_eval.VOTES
+    return Path(config.run_dir) / name
 
 
 STAGES: tuple[Stage, ...] = (
@@ -154,7 +154,16 @@ STAGES: tuple[Stage, ...] = (
         "{arm}/labels.jsonl",
         lambda config: [_panel(config), config.labels],
         make_labels,
-        over="arms",
+        over="judged",
+    ),
+    Stage(
+        "votes",
+        "label",
+        ("prompts.jsonl", "responses.jsonl"),
+        "{arm}/labels.jsonl",
+        lambda config: human_eval.digest(_votes(config, human_eval.TRAINING_VOTES)),
+        make_votes,
+        over="human",
     ),
     Stage(
         "red_team",

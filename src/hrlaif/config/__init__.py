@@ -3,6 +3,7 @@
 from hrlaif.config.base import Section
 from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, BenchmarkKind, BenchmarkMode, BenchmarkSection
 from hrlaif.config.file import dump, load, parse
+from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
     JUDGE_PROMPTS,
     STANDARD_PROMPT,
@@ -56,6 +57,7 @@ __all__ = [
     "EndpointSection",
     "EpochsSection",
     "EvaluationSection",
+    "HumanSection",
     "JudgeEndpoint",
     "JudgeReply",
     "JudgeSection",

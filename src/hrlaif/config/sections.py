@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
 from hrlaif.config.benchmarks import Benchmarks
+from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
 from hrlaif.errors import ConfigError
 from hrlaif.types import Basis, Split, Task
@@ -358,7 +359,7 @@ class ReportSection(Section):
     tensorboard: bool = False
 
 
-Arm = Literal["rlaif", "hrlaif"]
+Arm = Literal["rlaif", "hrlaif", "human"]
 
 
 class Config(Section):
@@ -380,6 +381,7 @@ class Config(Section):
     responses: ResponsesSection = ResponsesSection()
     labels: LabelsSection = LabelsSection()
     red_team: RedTeamSection = RedTeamSection()
+    human: HumanSection = HumanSection()
     pairs: PairsSection = PairsSection()
     reward: RewardSection = RewardSection()
     policy: PolicySection = PolicySection()
@@ -390,5 +392,5 @@ class Config(Section):
     @classmethod
     def _arms_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
         if not arms or len(set(arms)) != len(arms):
-            raise ValueError("needs at least one of rlaif, hrlaif, each at most once")
+            raise ValueError("needs at least one of rlaif, hrlaif, human, each at most once")
         return arms

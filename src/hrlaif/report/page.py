@@ -35,7 +35,7 @@ SHOWN = (
     "This report shows the texts of attacks and of answers that may be harmful, since --show-harmful asked for them. "
     "Do not pass it on; `hrlaif report` on this run hides them again."
 )
-OWN_PAIRS = "on_verified"
+OWN_PAIRS = ("on_verified", "on_people")
 SECTIONS = (
     headline.headline,
     judge.judge,
@@ -68,8 +68,9 @@ def write(
 
     Reads whatever the run folder holds; a section whose files are missing says so. `facts` are shown under the title
     (name: value), except `on_verified`, the judge's agreement with the verifier on this run's own pairs ({agreement,
-    low, high, pairs}), which joins what calibration.json says of the judge. Texts of attacks and of answers that may be
-    harmful are left out unless `show_harmful`, and then the page says so. Without matplotlib the report has tables
+    low, high, pairs}), and `on_people`, by arm its labels' agreement with people's; both join what calibration.json
+    says of the judge. Texts of attacks and of answers that may be harmful are left out unless `show_harmful`, and then
+    the page says so. Without matplotlib the report has tables
     only and says how to get figures. The same run folder gives the same bytes.
 
     Raises:
@@ -98,11 +99,9 @@ def write(
 
 
 def _with_own_pairs(run: RunData, facts: Mapping[str, object]) -> RunData:
-    """The judge's agreement with the verifier on this run's own pairs belongs to what is known of the judge."""
-    own = facts.get(OWN_PAIRS)
-    if not isinstance(own, Mapping):
-        return run
-    return dataclasses.replace(run, calibration={**run.calibration, OWN_PAIRS: own})
+    """The judge's agreement with the verifier and with people on the run's own pairs belongs to what is known of it."""
+    own = {name: found for name in OWN_PAIRS if isinstance(found := facts.get(name), Mapping)}
+    return dataclasses.replace(run, calibration={**run.calibration, **own})
 
 
 def _draw(sections: tuple[Section, ...]) -> dict[str, tuple[str, bytes]] | None:
@@ -137,7 +136,7 @@ def _facts(run: RunData, facts: Mapping[str, object]) -> tuple[tuple[str, str], 
         "prompts": f"{len(run.prompts):,}",
         "seed": config.seed,
     }
-    named = {name: value for name, value in {**own, **facts}.items() if value is not None and name != OWN_PAIRS}
+    named = {name: value for name, value in {**own, **facts}.items() if value is not None and name not in OWN_PAIRS}
     return tuple((tidy(name, 40), tidy(str(value), 200)) for name, value in named.items())
 
 
