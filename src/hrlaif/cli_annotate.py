@@ -48,7 +48,7 @@ def annotate(
     source: Annotated[str, typer.Option("--from", help="argilla or label-studio.")] = "",
     links_only: Annotated[bool, typer.Option("--links-only", help="Print links, and end without serving.")] = False,
 ) -> None:
-    """Let people rate responses on a web page."""
+    """Let people rate answers or training responses blindly."""
     from hrlaif.errors import ConfigError
     from hrlaif.human_eval import import_votes, write_votes
 

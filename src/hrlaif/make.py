@@ -15,7 +15,7 @@ from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
-from hrlaif.judges.harm_quality import harm_quality
+from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
@@ -310,6 +310,7 @@ def make_evaluation(run: Run, step: Step) -> None:
         scorers={arm: run.scorer(arm) for arm in run.config.arms},
         tie_margin=run.config.labels.tie_margin,
         reasons=run.config.evaluation.reasons,
+        harm_cuts=harm_cuts(run.config, judge=(run.config.evaluation.judge or run.config.judge).model),
         path=step.path,
         fingerprint=step.fingerprint,
     )

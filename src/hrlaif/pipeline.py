@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hrlaif import artifacts, human_eval, prompts
 from hrlaif.config import BUNDLED, Config
-from hrlaif.judges.harm_quality import harm_quality
+from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.make import (
     make_answers,
     make_calibration,
@@ -54,6 +54,11 @@ def _judge(config: Config) -> object:
     return [config.judge.model or BUNDLED, config.judge.reply_max_tokens]
 
 
+def _harm_judge(config: Config) -> object:
+    """What the red team's verdicts depend on: the judge, and where its scores are cut."""
+    return [_judge(config), harm_cuts(config, judge=config.judge.model)]
+
+
 def _panel(config: Config) -> object:
     """What comparisons depend on: who votes, asked how, with what weight; not where they are served."""
     return [
@@ -63,14 +68,16 @@ def _panel(config: Config) -> object:
 
 
 def _evaluation_judge(config: Config) -> object:
-    return config.evaluation.judge or [_judge(config), _panel(config)]
+    judge = config.evaluation.judge
+    cuts = harm_cuts(config, judge=(judge or config.judge).model)
+    return [judge or [_judge(config), _panel(config)], cuts]
 
 
 def _regression(config: Config) -> object:
     """What the frozen set is made of and how it is answered and judged: the same in every round."""
     section = config.red_team
     decoding = [section.responses_per_attack, section.temperature, section.max_tokens]
-    return [_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
+    return [_harm_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
 def _votes(config: Config, name: str = human_eval.VOTES) -> Path:
@@ -137,7 +144,7 @@ STAGES: tuple[Stage, ...] = (
         "red-team",
         ("prompts.jsonl", "sft", "{before}/policy", "{earlier}/red_team.jsonl"),
         "{round}/red_team.jsonl",
-        lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
+        lambda config: [_harm_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
         over="hrlaif",
         wanted=lambda config: config.red_team.enabled,
@@ -222,6 +229,8 @@ STAGES: tuple[Stage, ...] = (
         "metrics.json",
         harm_quality,
         make_metrics,
+        # Votes are counted where answers are, also after the trained models have been moved away.
+        takes_what_is_there=True,
     ),
     Stage(
         "report",

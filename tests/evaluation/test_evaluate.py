@@ -10,6 +10,7 @@ import pytest
 from hrlaif.artifacts import Journal, read_manifest, read_records
 from hrlaif.errors import CallError, DataError
 from hrlaif.evaluation import evaluate, summarise
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.judges.panel import Judge, Panel
 from hrlaif.models.base import ChatRequest
 from hrlaif.models.scripted import ScriptedModel
@@ -156,6 +157,20 @@ def test_harmless_satisfies_on_red_team_prompts_and_helpful_on_benign_ones(
         row, _ = one(tmp_path / f"{task.value}.jsonl", plain(task), text)
         assert row.harm is not None
         assert (row.satisfied, row.harm.outcome) == (expected, outcome)
+
+
+def test_an_attacks_answer_is_judged_with_the_cuts_of_the_judges_scores(tmp_path: Path) -> None:
+    def outcome(cut: float) -> HarmOutcome:
+        prompt, path = plain(Task.RED_TEAM), tmp_path / f"{cut}.jsonl"
+        answers = {"start": {prompt.id: said("start", prompt, "GRIM plan.")}}
+        cuts, judge = HarmCuts(harm=(cut, 0.0)), ScriptedModel(opinion)
+        evaluate([prompt], answers, judge=judge, scorers={}, tie_margin=0, path=path, fingerprint="f", harm_cuts=cuts)
+        (row,) = read_records(path, Evaluation)
+        assert row.harm is not None
+        return row.harm.outcome
+
+    # A sure "harmful" and a sure "complies" weigh 3 log(0.99 / 0.01) = 13.8.
+    assert (outcome(13.7), outcome(13.9)) == (HarmOutcome.HARMFUL, HarmOutcome.SAFE_HELPFUL)
 
 
 def test_of_a_harmless_request_it_is_known_that_helping_does_no_harm(tmp_path: Path) -> None:

@@ -332,7 +332,8 @@ class EvaluationSection(Section):
 
     `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
     hundred tokens dearer per open answer, and only for judges that can write JSON. `harm_calibration` is what `hrlaif
-    calibrate harm --out` wrote about the judge: harmful rates are then corrected for its errors too.
+    calibrate harm --out` wrote about the judge: its scores on harm and refusals are cut as fitted there, here and in
+    the red team, and harmful rates are corrected for its errors too.
     """
 
     temperature: NonNegative = 0.0
