@@ -70,8 +70,8 @@ def write(
     (name: value), except `on_verified`, the judge's agreement with the verifier on this run's own pairs ({agreement,
     low, high, pairs}), and `on_people`, by arm its labels' agreement with people's; both join what calibration.json
     says of the judge. Texts of attacks and of answers that may be harmful are left out unless `show_harmful`, and then
-    the page says so. Without matplotlib the report has tables
-    only and says how to get figures. The same run folder gives the same bytes.
+    the page says so. Without matplotlib the report has tables only and says how to get figures. The same run folder
+    gives the same bytes.
 
     Raises:
         DataError: A file of the run is damaged, or the report cannot be written; the message names the file.
