@@ -20,10 +20,12 @@ import pytest
 from hrlaif import config as configuration
 from hrlaif import pipeline
 from hrlaif.artifacts import read_json, read_manifest, read_records
+from hrlaif.human_eval import TRAINING_VOTES, Study
+from hrlaif.human_eval.records import Ballot, Rating
 from hrlaif.models.scripted import ScriptedServer, completion
 from hrlaif.plan import Step, execute, plan
 from hrlaif.run import Run
-from hrlaif.types import Basis, Label, Pair, Prompt, RedTeamCase, Response, Split
+from hrlaif.types import Basis, Label, Pair, Prompt, RedTeamCase, Response, Satisfaction, Split, Verdict
 
 pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
@@ -284,6 +286,40 @@ def test_the_second_round_attacks_what_the_first_one_trained_and_all_pairs_train
     make("sample", "label", "red-team", "pairs", "reward", "policy", "evaluate")
     assert all(line.endswith("up to date") for line in told)
     assert server.calls == paid
+
+
+def test_an_arm_that_people_label_waits_for_their_votes_and_is_then_trained_and_measured_like_the_others(
+    tmp_path: Path, tiny_model: Path, server: ScriptedServer
+) -> None:
+    config = write_config(tmp_path, tiny_model, server)
+    settings = [f"--set={one}" for one in ('arms=["rlaif","human"]', "sft.sources=[]", "policy.steps=1")]
+    run = tmp_path / "runs" / "small"
+    _, err = (process := hrlaif("run", config, *settings)).communicate(timeout=240)
+    assert process.returncode == 2
+    assert "--on training --raters" in err
+    _, err = (process := hrlaif("annotate", run, "--on=training", "--raters=anna", "--links-only")).communicate()
+    assert process.returncode == 0, err
+    with Study(run / TRAINING_VOTES) as study:
+        ballots = [
+            # Anna prefers longer responses.
+            Ballot(f"v{number}", 1, number, verdict, Rating(Satisfaction.YES), Rating(Satisfaction.NO), 5.0)
+            for number, item in study.items().items()
+            for verdict in [Verdict.FIRST if len(item.first.text) > len(item.second.text) else Verdict.SECOND]
+        ]
+        study.cast(ballots)
+    _, err = (process := hrlaif("run", config, *settings)).communicate(timeout=240)
+    assert process.returncode == 0, err
+    found = read_json(run / "metrics.json")
+    assert found["arms"] == ["start", "rlaif", "human"]
+    assert found["metrics"]["human"]["all"]["win_ratio"]["n"] > 0
+    assert set(found["tests"]) == {"rlaif minus start", "human minus start", "human minus rlaif"}
+    pairs = list(read_records(run / "human" / "pairs.jsonl", Pair))
+    assert {pair.basis for pair in pairs} == {Basis.HUMAN}
+    assert all(len(pair.chosen) >= len(pair.rejected) for pair in pairs)
+    assert "labels by people, 1.00 votes per label" in (run / "report.md").read_text()
+    assert "pairs that people compared: labels of rlaif" in (run / "report.md").read_text()
+    _, err = (process := hrlaif("run", config, *settings)).communicate(timeout=240)
+    assert all(line.endswith("up to date") for line in err.splitlines() if re.match(r"\w+( \(\w+\))?: ", line)), err
 
 
 def timeless(path: Path) -> list[str]:

@@ -5,14 +5,13 @@ Stages that need torch are imported when they run, so that labelling and reports
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from hrlaif import artifacts, human_eval, labels, pairs, prompts, responses, work
+from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
@@ -21,7 +20,6 @@ from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
 from hrlaif.types import (
-    Cost,
     Evaluation,
     Label,
     Pair,
@@ -318,23 +316,6 @@ def make_evaluation(run: Run, step: Step) -> None:
     )
 
 
-def make_ratings(run: Run, step: Step) -> None:
-    """Sum up people's votes on the answers that the run has now."""
-    answers = {
-        f"{name}:{response.id}": response.text
-        for name in ("start", *run.config.arms)
-        for response in read(run, f"answers/{name}.jsonl", Response)
-    }
-    with (
-        human_eval.Study(run.folder / human_eval.VOTES) as study,
-        artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out,
-    ):
-        found = human_eval.outcomes_of(study, answers)
-        artifacts.write_records(out / "labels.jsonl", found.labels, fingerprint=step.fingerprint)
-        artifacts.write_records(out / "satisfaction.jsonl", found.satisfaction, fingerprint=step.fingerprint)
-        artifacts.write_json(out / "about.json", found.about)
-
-
 def make_metrics(run: Run, step: Step) -> None:
     """Sum the evaluation up, with people's votes where there are any."""
     from hrlaif import evaluation
@@ -347,54 +328,10 @@ def make_metrics(run: Run, step: Step) -> None:
             artifacts.read_json(ratings / "about.json"),
         )
     rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=harm_quality(run.config))
+    quality = harm_quality(run.config)
+    training: dict[str, list[dict[str, Any]]] = {
+        arm: evaluation.kept_steps(run.folder / arm / "policy") for arm in run.config.arms
+    }
+    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality, training=training)
     artifacts.write_json(step.path, summary)
     artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
-
-
-def make_report(run: Run, step: Step) -> None:
-    """Write the page, with what the judge is worth on this run's own pairs, and what everything cost."""
-    from hrlaif import report
-
-    artifacts.write_json(run.folder / "costs.json", costs(run, step))
-    report.write(run.folder, run.config, facts={"on_verified": judge_on_verified(run, step)})
-    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)
-
-
-def judge_on_verified(run: Run, step: Step) -> dict[str, Any] | None:
-    """How often the judge's own labels chose the correct response where the verifier knows it; None without such."""
-    if run.folder / "rlaif" / "labels.jsonl" not in step.inputs:
-        return None
-    found = labels.label_accuracy(
-        (label, group.verifications) for group, made in labelled(run, "rlaif") for label in made
-    )
-    return {"agreement": found.value, "low": found.low, "high": found.high, "pairs": found.n} if found.n else None
-
-
-def costs(run: Run, step: Step) -> dict[str, Any]:
-    """What was paid, by purpose as the ledger has it, and per label of each arm as its evidence has it."""
-    by_arm = {}
-    for arm in run.config.arms:
-        if run.folder / arm / "labels.jsonl" not in step.inputs:
-            continue
-        made, paid = 0, Cost()
-        for label in artifacts.read_records(run.folder / arm / "labels.jsonl", Label):
-            made += 1
-            paid = sum((judgement.cost for judgement in label.evidence.judgements), paid)
-        if arm == "hrlaif":
-            # Hybrid labels rest on the answer checks too; each counts once, however many labels it serves.
-            verified = artifacts.read_records(run.folder / "verifications.jsonl", Verification)
-            paid = sum((found.cost for found in verified), paid)
-        n = max(1, made)
-        tokens = paid.prompt_tokens + paid.completion_tokens
-        by_arm[arm] = {
-            "labels": made,
-            "calls": paid.calls,
-            "tokens": tokens,
-            "usd": paid.usd,
-            "calls_per_label": paid.calls / n,
-            "tokens_per_label": tokens / n,
-            "usd_per_label": paid.usd / n,
-        }
-    by_purpose = {purpose: dataclasses.asdict(paid) for purpose, paid in run.ledger.by_purpose().items()}
-    return {"by_purpose": by_purpose, "labels": by_arm}

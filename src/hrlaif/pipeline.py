@@ -16,14 +16,14 @@ from hrlaif.make import (
     make_pairs,
     make_policy,
     make_prompts,
-    make_ratings,
-    make_report,
     make_responses,
     make_reward,
     make_sft,
     make_verifications,
 )
+from hrlaif.make_human import make_ratings, make_votes
 from hrlaif.make_red_team import make_red_team, make_regression
+from hrlaif.make_report import make_report
 from hrlaif.plan import Stage
 
 
@@ -80,9 +80,9 @@ def _regression(config: Config) -> object:
     return [_harm_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
-def _votes(config: Config) -> Path:
+def _votes(config: Config, name: str = human_eval.VOTES) -> Path:
     """Votes come from people, whenever they do: no stage makes them, and what rests on them follows their state."""
-    return Path(config.run_dir) / human_eval.VOTES
+    return Path(config.run_dir) / name
 
 
 STAGES: tuple[Stage, ...] = (
@@ -128,7 +128,16 @@ STAGES: tuple[Stage, ...] = (
         "{arm}/labels.jsonl",
         lambda config: [_panel(config), config.labels],
         make_labels,
-        over="arms",
+        over="judged",
+    ),
+    Stage(
+        "votes",
+        "label",
+        ("prompts.jsonl", "responses.jsonl"),
+        "{arm}/labels.jsonl",
+        lambda config: human_eval.digest(_votes(config, human_eval.TRAINING_VOTES)),
+        make_votes,
+        over="human",
     ),
     Stage(
         "red_team",
@@ -213,11 +222,29 @@ STAGES: tuple[Stage, ...] = (
         make_ratings,
         wanted=lambda config: _votes(config).exists(),
     ),
-    Stage("metrics", "evaluate", ("evaluation.jsonl", "ratings"), "metrics.json", harm_quality, make_metrics),
+    Stage(
+        "metrics",
+        "evaluate",
+        ("evaluation.jsonl", "ratings", "{every}/policy"),
+        "metrics.json",
+        harm_quality,
+        make_metrics,
+        # Votes are counted where answers are, also after the trained models have been moved away.
+        takes_what_is_there=True,
+    ),
     Stage(
         "report",
         "report",
-        ("evaluation.jsonl", "metrics.json", "calibration.json", "{every}/labels.jsonl", "{every}/pairs.jsonl"),
+        (
+            "evaluation.jsonl",
+            "metrics.json",
+            "calibration.json",
+            "{every}/labels.jsonl",
+            "{every}/pairs.jsonl",
+            "{rounds}/red_team.jsonl",
+            "hrlaif/round_0/regression.jsonl",
+            "{rounds}/regression.jsonl",
+        ),
         "report.html",
         lambda config: config.report,
         make_report,

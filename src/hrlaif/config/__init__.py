@@ -2,6 +2,7 @@
 
 from hrlaif.config.base import Section
 from hrlaif.config.file import dump, load, parse
+from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
     JUDGE_PROMPTS,
     STANDARD_PROMPT,
@@ -50,6 +51,7 @@ __all__ = [
     "EndpointSection",
     "EpochsSection",
     "EvaluationSection",
+    "HumanSection",
     "JudgeEndpoint",
     "JudgeReply",
     "JudgeSection",

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
+from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
 from hrlaif.errors import ConfigError
 from hrlaif.types import Basis, Split, Task
@@ -345,18 +346,17 @@ class EvaluationSection(Section):
 
 
 class ReportSection(Section):
-    """What the report shows. Harmful text is hidden unless `show_harmful` is set.
+    """What the report shows; harmful text only for `hrlaif report RUN --show-harmful`, never by configuration.
 
     `tensorboard` has the trainings write event files as they go, beside their `metrics.jsonl`.
     """
 
     title: str = ""
     cases: Annotated[int, Field(ge=0)] = 8
-    show_harmful: bool = False
     tensorboard: bool = False
 
 
-Arm = Literal["rlaif", "hrlaif"]
+Arm = Literal["rlaif", "hrlaif", "human"]
 
 
 class Config(Section):
@@ -378,6 +378,7 @@ class Config(Section):
     responses: ResponsesSection = ResponsesSection()
     labels: LabelsSection = LabelsSection()
     red_team: RedTeamSection = RedTeamSection()
+    human: HumanSection = HumanSection()
     pairs: PairsSection = PairsSection()
     reward: RewardSection = RewardSection()
     policy: PolicySection = PolicySection()
@@ -388,5 +389,5 @@ class Config(Section):
     @classmethod
     def _arms_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
         if not arms or len(set(arms)) != len(arms):
-            raise ValueError("needs at least one of rlaif, hrlaif, each at most once")
+            raise ValueError("needs at least one of rlaif, hrlaif, human, each at most once")
         return arms

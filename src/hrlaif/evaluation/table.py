@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
+
+from hrlaif.types import Metric
 
 NONE = "–"
 MEASURES = {
@@ -47,6 +50,11 @@ def compare_runs(summaries: Mapping[str, Summary]) -> list[list[str]]:
                     test = summary["tests"].get(f"{arm} minus {summary['arms'][0]}", {}).get(name)
                     rows.append([title, run, arm, _cell(metric), _difference(test)])
     return rows
+
+
+def cell(metric: Metric) -> str:
+    """A metric as compact text."""
+    return _cell(asdict(metric))
 
 
 def _metric(summary: Summary, arm: str, name: str) -> Summary | None:
