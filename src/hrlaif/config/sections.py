@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
+from hrlaif.config.scale import Scaled
 from hrlaif.errors import ConfigError
 from hrlaif.types import Basis, Split, Task
 
@@ -358,7 +359,7 @@ class ReportSection(Section):
 Arm = Literal["rlaif", "hrlaif"]
 
 
-class Config(Section):
+class Config(Scaled):
     """The whole configuration of one run.
 
     `processes` is how many of them train reward models and policies together (0: one for each GPU of this machine).

@@ -16,7 +16,7 @@ from hrlaif.judges.harm import Refusal, judge_harm, judge_refusal, judge_text
 from hrlaif.judges.harm_quality import questions_hash
 from hrlaif.metrics import Seen, cohen_kappa, wilson
 from hrlaif.models.base import ChatModel
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import spread
 from hrlaif.progress import track
 from hrlaif.types import Cost, Finish, HarmOutcome, Message, Prompt, Response, Task
 
@@ -75,7 +75,7 @@ async def _read_all(rows: Sequence[HarmRow], judge: ChatModel, window: int) -> l
         return await read_row(judge, row)
 
     async with judge:
-        results = ordered(track(rows, "calibrating the harm judge", len(rows)), work, window=window)
+        results = spread(track(rows, "calibrating the harm judge", len(rows)), work, window=window)
         return [reading async for reading in results]
 
 
