@@ -140,11 +140,15 @@ def test_a_worker_that_dies_costs_nothing_but_its_own_work(engine: RayEngine, tm
         assert asyncio.run(results(range(100), work)) == list(range(100))
 
 
-def test_records_that_end_every_worker_end_the_run_with_a_message(engine: RayEngine) -> None:
+def test_records_that_end_every_worker_end_the_run_with_a_message(
+    engine: RayEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hrlaif.models.ray_engine.MOST_TRIES", 2)
+
     async def work(item: int) -> None:
         os._exit(1)
 
-    with spreading(engine), pytest.raises(ModelError, match="Ray workers in a row died with the same 1 records"):
+    with spreading(engine), pytest.raises(ModelError, match="2 Ray workers in a row died with the same 1 records"):
         asyncio.run(results(range(1), work))
 
 

@@ -34,7 +34,7 @@ log = logging.getLogger("hrlaif.models")
 START_S = 120.0
 LEAVE_S = 8.0
 # A shard that is under way when its worker dies is tried again; one that ends every worker must not end them all.
-MOST_TRIES = 10
+MOST_TRIES = 5
 _SHARDS_AT_ONCE = 100_000  # more than a worker is ever given: the driver is who counts
 
 
