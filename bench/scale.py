@@ -30,7 +30,8 @@ HERE = Path(__file__).resolve().parent
 PARTS = ("equal", "speed", "busy", "kill", "many")
 WORKERS = (1, 2, 4)
 IN_FLIGHT = 32
-LATENCY_S = 0.5
+# The judge of `speed`: slow enough that four workers and everything around them leave most of two cores idle.
+SLOW_S, FEW = 2.0, 16
 
 
 class Bench:
@@ -111,13 +112,13 @@ def equal(bench: Bench, pairs: int) -> list[Claim]:
 
 def speed(bench: Bench, seconds: float) -> list[Claim]:
     """Throughput by workers where the judge's latency is the limit: each worker has so many calls in flight."""
-    each = int(seconds * IN_FLIGHT / LATENCY_S / 2)
+    each = int(seconds * FEW / SLOW_S / 2)
     rates = {}
-    with Endpoint("--latency", str(LATENCY_S)) as url, Raylets(max(WORKERS)) as raylets:
-        alone, _ = bench.measured("local", url, each, "--in-flight", str(IN_FLIGHT))
+    with Endpoint("--latency", str(SLOW_S)) as url, Raylets(max(WORKERS)) as raylets:
+        alone, _ = bench.measured("local", url, each, "--in-flight", str(FEW))
         for workers in WORKERS:
             options = ("--place", bench.postgres.database(), "--address", raylets.address)
-            crew = ("--workers", str(workers), "--in-flight", str(IN_FLIGHT))
+            crew = ("--workers", str(workers), "--in-flight", str(FEW))
             found, _ = bench.measured("ray", url, workers * each, *options, *crew)
             rates[workers] = found["rows"] / found["wall_s"]
     claims = [claim("one process, SQLite: pairs a second", [each / alone["wall_s"]], "pairs/s")]
@@ -232,7 +233,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=1_000_000)
     options = parser.parse_args()
     if options.quick:
-        options.pairs, options.many = 1500, 20_000
+        options.pairs, options.many = 800, 20_000
     parts: dict[str, Callable[[Bench], list[Claim]]] = {
         "equal": lambda bench: equal(bench, min(2000, options.pairs)),
         "speed": lambda bench: speed(bench, 5 if options.quick else 40),
