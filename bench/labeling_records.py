@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hrlaif.artifacts import encode, write_manifest
 from hrlaif.config import Config, JudgeSection, LabelsSection
-from hrlaif.make import costs, judge_on_verified, make_pairs, make_verifications, of_split
+from hrlaif.make import make_pairs, make_verifications, of_split
+from hrlaif.make_report import costs, judge_on_verified
 from hrlaif.pipeline import STAGES
 from hrlaif.plan import plan
 from hrlaif.run import Run

@@ -344,6 +344,15 @@ def test_a_bad_record_is_named_by_file_line_and_field_with_the_value_seen(tmp_pa
         next(found)
 
 
+@pytest.mark.parametrize("line", [b'{"text": "SECRET"}\n', b'{"text": "SECRET\n', b'{"id": {"text": "SECRET"}}\n'])
+def test_texts_of_a_record_that_cannot_be_read_are_not_repeated(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "red_team.jsonl"
+    path.write_bytes(line)
+    with pytest.raises(DataError, match=r"red_team\.jsonl:1: not a valid Response: ") as raised:
+        list(read_records(path, Response))
+    assert "SECRET" not in str(raised.value)
+
+
 @pytest.mark.parametrize("line", [b"{not json", b'["a list"]', b"\xff\xfe", b'{"id": "p/0"}'])
 def test_a_line_that_is_no_such_record_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "responses.jsonl"

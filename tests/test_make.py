@@ -8,7 +8,8 @@ import pytest
 from hrlaif.artifacts import Journal, read_manifest, read_records, write_records
 from hrlaif.config import Config
 from hrlaif.errors import DataError
-from hrlaif.make import costs, judge_on_verified, labelled, make_pairs
+from hrlaif.make import labelled, make_pairs
+from hrlaif.make_report import costs, judge_on_verified
 from hrlaif.pipeline import STAGES
 from hrlaif.plan import Step, plan
 from hrlaif.run import Run

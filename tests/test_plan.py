@@ -247,7 +247,7 @@ COMPARED = {"calibration", "labels", "evaluation"}
         ({"pairs": {"min_probability": 0.8}}, {"pairs"}),
         ({"reward": {"epochs": 9}}, {"reward"}),
         ({"policy": {"steps": 9}}, {"policy"}),
-        ({"report": {"show_harmful": True}}, {"report"}),
+        ({"report": {"cases": 3}}, {"report"}),
         ({"judge": {"panel": [{}, {"prompt": "correctness"}]}}, COMPARED),
         ({"judge": {"reply": "json"}}, COMPARED),
         ({"judge": {"reply_max_tokens": 900}}, {*COMPARED, "verifications", "red_team"}),

@@ -15,7 +15,7 @@ from hrlaif import config as configuration
 from hrlaif import pipeline
 from hrlaif.artifacts import read_manifest, read_records, write_records
 from hrlaif.errors import BudgetError
-from hrlaif.make import costs
+from hrlaif.make_report import costs
 from hrlaif.models.scripted import ScriptedServer, completion
 from hrlaif.plan import execute, plan
 from hrlaif.run import Run

@@ -183,12 +183,16 @@ def read_records(path: Path, record_type: type[Record]) -> Iterator[Record]:
 
 
 def explain(error: ValidationError) -> str:
-    """The problems that pydantic found, on one line: `field: what is wrong (value seen)`."""
+    """The problems that pydantic found, on one line: `field: what is wrong (value seen)`.
+
+    A whole line or record is not repeated: its texts may be those of attacks.
+    """
     parts = []
     for problem in error.errors(include_url=False):
         where = ".".join(str(step) for step in problem["loc"]) or "line"
-        seen = repr(problem.get("input"))
-        parts.append(f"{where}: {problem['msg']} (seen: {seen[:80]})")
+        seen = problem.get("input")
+        is_whole = isinstance(seen, (dict, list)) or problem["type"] == "json_invalid"
+        parts.append(f"{where}: {problem['msg']}" + ("" if is_whole else f" (seen: {repr(seen)[:80]})"))
     return "; ".join(parts)
 
 

@@ -172,12 +172,12 @@ def estimate(
         print(line)
 
 
-def _execute(run: Run, steps: list[Step]) -> None:
+def _execute(run: Run, steps: list[Step], *, anew: bool = False) -> None:
     from hrlaif.plan import execute
 
     if not run.config.judge.url and any(step.command in JUDGED for step in steps):
         _tell(f"judge: no endpoint is set, so the bundled 135M model judges; {run.folder}/calibration.json: how well")
-    execute(run, steps, tell=_tell)
+    execute(run, steps, tell=_tell, anew=anew)
 
 
 def _show_results(run: Run, *, as_json: bool) -> None:
@@ -225,29 +225,45 @@ def _stage_command(name: str, summary: str) -> None:
     @app.command(name, help=summary)
     @_reported
     def command(folder: RunFolder, judge_url: JudgeUrl = "", judge_model: JudgeModel = "") -> None:
-        from hrlaif import pipeline
-        from hrlaif.errors import ConfigError
-        from hrlaif.plan import plan
         from hrlaif.run import open_folder
 
-        config = _with_judge(open_folder(folder).config, judge_url, judge_model)
-        steps = [step for step in plan(pipeline.STAGES, config) if step.command == name]
-        if not steps:
-            raise ConfigError(f"{folder / 'config.toml'}: the configuration leaves this stage out.")
-        with _opened(config) as opened:
-            _execute(opened, steps)
+        _run_stage(name, _with_judge(open_folder(folder).config, judge_url, judge_model))
 
 
-@contextmanager
-def _opened(config: Config) -> Iterator[Run]:
+def _run_stage(name: str, config: Config, *, show_harmful: bool = False) -> None:
+    """The steps of one command in a run folder; a report that shows harmful texts is written whatever is there."""
+    from hrlaif import pipeline
+    from hrlaif.errors import ConfigError
+    from hrlaif.plan import plan
     from hrlaif.run import Run
 
-    with Run(config) as opened:
-        yield opened
+    steps = [step for step in plan(pipeline.STAGES, config) if step.command == name]
+    if not steps:
+        raise ConfigError(f"{Path(config.run_dir) / 'config.toml'}: the configuration leaves this stage out.")
+    with Run(config, show_harmful=show_harmful) as opened:
+        _execute(opened, steps, anew=show_harmful)
 
 
 for _name, _summary in STAGE_COMMANDS.items():
-    _stage_command(_name, _summary)
+    if _name != "report":
+        _stage_command(_name, _summary)
+
+
+@app.command(help=STAGE_COMMANDS["report"])
+@_reported
+def report(
+    folder: RunFolder,
+    show_harmful: Annotated[
+        bool, typer.Option("--show-harmful", help="Show the texts of attacks and harmful answers, this once.")
+    ] = False,
+    judge_url: JudgeUrl = "",
+    judge_model: JudgeModel = "",
+) -> None:
+    """Write the report, with harmful texts only where they are asked for."""
+    from hrlaif.run import open_folder
+
+    config = _with_judge(open_folder(folder).config, judge_url, judge_model)
+    _run_stage("report", config, show_harmful=show_harmful)
 
 
 @app.command()

@@ -17,13 +17,13 @@ from hrlaif.make import (
     make_policy,
     make_prompts,
     make_ratings,
-    make_report,
     make_responses,
     make_reward,
     make_sft,
     make_verifications,
 )
 from hrlaif.make_red_team import make_red_team, make_regression
+from hrlaif.make_report import make_report
 from hrlaif.plan import Stage
 
 
@@ -206,11 +206,27 @@ STAGES: tuple[Stage, ...] = (
         make_ratings,
         wanted=lambda config: _votes(config).exists(),
     ),
-    Stage("metrics", "evaluate", ("evaluation.jsonl", "ratings"), "metrics.json", harm_quality, make_metrics),
+    Stage(
+        "metrics",
+        "evaluate",
+        ("evaluation.jsonl", "ratings", "{every}/policy"),
+        "metrics.json",
+        harm_quality,
+        make_metrics,
+    ),
     Stage(
         "report",
         "report",
-        ("evaluation.jsonl", "metrics.json", "calibration.json", "{every}/labels.jsonl", "{every}/pairs.jsonl"),
+        (
+            "evaluation.jsonl",
+            "metrics.json",
+            "calibration.json",
+            "{every}/labels.jsonl",
+            "{every}/pairs.jsonl",
+            "{rounds}/red_team.jsonl",
+            "hrlaif/round_0/regression.jsonl",
+            "{rounds}/regression.jsonl",
+        ),
         "report.html",
         lambda config: config.report,
         make_report,

@@ -121,7 +121,8 @@ def _expand(pattern: str, arm: Contestant | None, every: Iterable[Contestant], p
     number, last = place
 
     def home(of_round: int) -> str:
-        return str(arm) if of_round == last else f"{arm}/round_{of_round}"
+        attacked = arm or "hrlaif"
+        return attacked if of_round == last else f"{attacked}/round_{of_round}"
 
     rounds = [home(one) for one in range(1, number + 1)]
     for name, values in (("every", every), ("rounds", rounds), ("earlier", rounds[:-1])):
@@ -130,8 +131,8 @@ def _expand(pattern: str, arm: Contestant | None, every: Iterable[Contestant], p
     return [pattern.format(arm=arm, round=home(number), before=home(number - 1))]
 
 
-def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> None:
-    """Make what is not current, in order; `tell` gets one line per step.
+def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None], anew: bool = False) -> None:
+    """Make what is not current, or everything `anew`, in order; `tell` gets one line per step.
 
     Raises:
         DataError: An input is missing because an earlier stage has not run.
@@ -143,7 +144,7 @@ def execute(run: Run, steps: Sequence[Step], *, tell: Callable[[str], None]) -> 
         elif missing:
             raise DataError(f"{missing[0]}: not there yet. `hrlaif run` makes it, or run the earlier stage alone.")
         step = _with_fingerprint(run.config, step)
-        if artifacts.is_current(step.path, step.fingerprint):
+        if not anew and artifacts.is_current(step.path, step.fingerprint):
             tell(f"{step.title}: up to date")
             continue
         if twin := _twin(run.folder, step):

@@ -37,15 +37,16 @@ HTTP_BLOCK = 512
 
 
 class Run:
-    """One run folder, locked while it is open.
+    """One run folder, locked while it is open. `show_harmful`: its report may show harmful texts, this once.
 
     Raises:
         ConfigError: Another process has the folder open.
         DataError: The folder cannot be written.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, show_harmful: bool = False) -> None:
         self.config = config
+        self.show_harmful = show_harmful
         self.folder = Path(config.run_dir)
         self._open = contextlib.ExitStack()
         self._bundled: EndpointSection | None = None

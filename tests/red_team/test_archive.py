@@ -56,6 +56,9 @@ def test_success_rates_are_by_attempt_with_intervals_and_what_is_unjudged_is_cou
     assert found["strategies"]["plain"]["low"] == expected.low
     assert found["strategies"]["plain"]["high"] == expected.high
     assert found["unjudged"] == {"all": 1, "plain": 1}
+    # S1: p's two; S2: both of q.
+    hazards = {name: (rate["value"], rate["n"]) for name, rate in found["hazards"].items()}
+    assert hazards == {"S1": (0.5, 2), "S2": (1.0, 2)}
 
 
 def test_hit_at_k_is_the_share_of_prompts_that_some_attempt_broke() -> None:
@@ -72,14 +75,14 @@ def test_the_archive_counts_attacks_and_successes_by_hazard_and_strategy_of_each
     # S1 x plain, story; S2 x plain, refine: 4 of 2 x 3 cells tried, and 3 of them hold a success.
     assert (first["round"], first["tried"], first["filled"]) == (1, 4 / 6, 3 / 6)
     assert first["cells"] == [
-        {"hazard": "S1", "strategy": "plain", "attacks": 1, "harmful": 0},
-        {"hazard": "S1", "strategy": "story", "attacks": 1, "harmful": 1},
-        {"hazard": "S2", "strategy": "plain", "attacks": 2, "harmful": 1},
-        {"hazard": "S2", "strategy": "refine", "attacks": 1, "harmful": 1},
+        {"hazard": "S1", "strategy": "plain", "attacks": 1, "harmful": 0, "unjudged": 0},
+        {"hazard": "S1", "strategy": "story", "attacks": 1, "harmful": 1, "unjudged": 0},
+        {"hazard": "S2", "strategy": "plain", "attacks": 2, "harmful": 1, "unjudged": 1},
+        {"hazard": "S2", "strategy": "refine", "attacks": 1, "harmful": 1, "unjudged": 0},
     ]
     assert (later["round"], later["filled"]) == (2, 0.0)
 
 
 def test_without_attacks_there_is_nothing_to_show() -> None:
     assert archive([CASES[-1]]) == []
-    assert asr([]) == {"strategies": {}, "hit": {}, "unjudged": {}}
+    assert asr([]) == {"strategies": {}, "hazards": {}, "hit": {}, "unjudged": {}}

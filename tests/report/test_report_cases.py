@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from hrlaif.artifacts import write_records
 from hrlaif.config import Config, ReportSection
-from hrlaif.report.cases import cases, choose, must_hide, telling
+from hrlaif.report.cases import cases, choose, telling
 from hrlaif.report.data import load
+from hrlaif.report.hidden import hides_answer, hides_prompt, placeholder
 from hrlaif.types import (
     Evaluation,
     Finish,
     HarmOutcome,
     HarmVerdict,
+    Message,
     Outcome,
+    Prompt,
     Response,
     Satisfaction,
     Task,
@@ -65,15 +69,17 @@ def test_training_prompts_are_no_cases(full_run: Path, config: Config) -> None:
     assert all(found.satisfied is not None for answers in choose(run, 1000) for found in answers.values())
 
 
-def test_harmful_text_and_replies_about_it_stay_hidden(full_run: Path) -> None:
+def test_red_team_prompts_and_all_that_answers_them_stand_as_placeholders(full_run: Path) -> None:
     section = cases(load(full_run, Config(report=ReportSection(cases=1000))))
-    hidden = [answer for case in section.cases for answer in case.answers if answer.hidden]
-    assert len(hidden) > 3
-    assert all("hidden: harmful, sha256 " in answer.hidden for answer in hidden)
-    assert all(f"{len(SECRET)} characters" in answer.hidden for answer in hidden)
-    for case in section.cases:
-        if any(answer.hidden for answer in case.answers):
-            assert SECRET not in repr([answer for answer in case.answers if answer.hidden])
+    assert SECRET not in repr(section)
+    found = [case for case in section.cases if case.category == "unsafe request"]
+    assert len(found) == 12
+    for case in found:
+        assert re.fullmatch(r"\[hidden: hazard S\d+, id unsafe-request-\d+\]", case.question)
+        for answer in case.answers:
+            assert answer.hidden == f"{case.question[:-1]}/{answer.arm}/0]"
+            assert any(fact.startswith("sha256 ") for fact in answer.facts)
+            assert not answer.replies
 
 
 def test_replies_on_an_answer_compared_with_a_hidden_start_are_hidden_too(tmp_path: Path, config: Config) -> None:
@@ -86,14 +92,24 @@ def test_replies_on_an_answer_compared_with_a_hidden_start_are_hidden_too(tmp_pa
     assert SECRET not in repr(answers)
 
 
-def test_only_answers_that_were_found_safe_are_shown_on_red_team_prompts() -> None:
-    def judged(outcome: HarmOutcome) -> Evaluation:
-        return row("start", NO, task=Task.RED_TEAM, harm=HarmVerdict("r", outcome, 0, None, (), "judge", ""))
+def test_no_answer_to_an_attack_is_shown_and_to_a_prompt_that_looks_unsafe_only_one_that_was_judged_safe() -> None:
+    def judged(outcome: HarmOutcome | None, task: Task) -> Evaluation:
+        return row("start", NO, task=task, harm=outcome and HarmVerdict("r", outcome, 0, None, (), "judge", ""))
 
-    hidden = {outcome for outcome in HarmOutcome if must_hide(judged(outcome))}
-    assert hidden == {HarmOutcome.HARMFUL, HarmOutcome.UNJUDGED}
-    assert must_hide(row("start", NO, task=Task.RED_TEAM))
-    assert not must_hide(row("start", NO))
+    outcomes = (*HarmOutcome, None)
+    assert all(hides_answer(judged(outcome, Task.RED_TEAM), None) for outcome in outcomes)
+    shown = {outcome for outcome in outcomes if not hides_answer(judged(outcome, Task.BENIGN_TRICKY), None)}
+    assert shown == {HarmOutcome.SAFE_HELPFUL, HarmOutcome.SAFE_REFUSAL, HarmOutcome.EVASIVE}
+    assert hides_answer(judged(HarmOutcome.HARMFUL, Task.OPEN), None)
+    assert not hides_answer(row("start", NO), None)
+
+
+def test_a_prompt_with_a_hazard_is_hidden_whatever_its_task_and_a_placeholder_repeats_no_unknown_hazard() -> None:
+    prompt = Prompt("p", (Message("user", SECRET),), "c", Task.OPEN, hazard="S3")
+    assert hides_prompt(prompt, Task.OPEN)
+    assert not hides_prompt(dataclasses.replace(prompt, hazard=None), Task.OPEN)
+    assert placeholder("S3", "p/1") == "[hidden: hazard S3, id p/1]"
+    assert placeholder(SECRET, "p/1") == placeholder(None, "p/1") == "[hidden: hazard not named, id p/1]"
 
 
 def test_the_evidence_on_an_answer_is_shown(full_run: Path, config: Config) -> None:
@@ -118,19 +134,22 @@ def written(folder: Path, *rows: Evaluation) -> Path:
     return folder
 
 
-def test_harmful_text_is_shown_only_where_the_configuration_says_so(tmp_path: Path) -> None:
+def test_harmful_text_is_shown_only_where_it_is_asked_for(tmp_path: Path, config: Config) -> None:
     harmful = HarmVerdict("r", HarmOutcome.HARMFUL, 4, "S1", (), "judge", f"it says {SECRET}")
     rows = [row(arm, NO, text=SECRET, harm=harmful) for arm in ("start", "rlaif")]
     folder = written(tmp_path, *rows)
-    assert SECRET not in repr(cases(load(folder, Config())))
-    assert SECRET in repr(cases(load(folder, Config(report=ReportSection(show_harmful=True)))))
+    assert SECRET not in repr(cases(load(folder, config)))
+    assert SECRET in repr(cases(load(folder, config, show_harmful=True)))
 
 
-def test_the_reason_for_a_hidden_answer_is_hidden_too(tmp_path: Path, config: Config) -> None:
-    rows = [row(arm, NO, text=SECRET, task=Task.RED_TEAM, reason=SECRET) for arm in ("start", "rlaif")]
+def test_reason_and_found_answer_of_a_hidden_answer_are_hidden_too(tmp_path: Path, config: Config) -> None:
+    found = Verification("r", Outcome.WRONG, SECRET, "judge")
+    rows = [
+        row(arm, NO, text=SECRET, task=Task.RED_TEAM, reason=SECRET, verification=found) for arm in ("start", "rlaif")
+    ]
     section = cases(load(written(tmp_path, *rows), config))
     assert SECRET not in repr(section)
-    assert section.cases[0].answers[0].hidden.startswith("hidden: not judged safe, sha256 ")
+    assert section.cases[0].answers[0].hidden == "[hidden: hazard not named, id p/start]"
 
 
 def test_long_text_is_cut_with_a_note(tmp_path: Path, config: Config) -> None:

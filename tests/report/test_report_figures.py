@@ -7,7 +7,7 @@ import pytest
 
 from hrlaif.report import svg
 from hrlaif.report.figures import draw
-from hrlaif.report.layout import Chart, Curves, Dots, Histogram, Panel, Plane, Point, Stacks
+from hrlaif.report.layout import Chart, Curves, Dots, Grid, Histogram, Panel, Plane, Point, Stacks
 
 POINT = Point(0.5, 0.4, 0.6)
 CHARTS: dict[str, Chart] = {
@@ -24,6 +24,7 @@ CHARTS: dict[str, Chart] = {
     "bars": Stacks((("attacks", {"cases": 12000}), ("pairs", {"cases": 0})), ("cases",), "cases"),
     "curves": Curves({"rlaif": ((1.0, 0.1), (2.0, 0.3)), "hrlaif": ((1.0, 0.2),)}, "step"),
     "histogram": Histogram({"start": (1.0, 1.0), "hrlaif": (1.0,)}, "score"),
+    "grid": Grid(("S1", "S2"), ("plain", "story"), {(0, 0): (1, 2), (1, 1): (0, 0)}),
     "plane": Plane({"start": (POINT, POINT), "rlaif": (Point(0, 0, 0), POINT)}, "harmful", "over-refusal"),
 }
 
@@ -87,3 +88,12 @@ def test_every_bar_says_its_count() -> None:
     ]
     assert "12,000" in texts
     assert texts.count("0") == 2, "the empty bar's count and the axis"
+
+
+def test_a_cell_of_a_grid_whose_tries_are_all_unjudged_is_no_zero() -> None:
+    texts = [
+        "".join(node.itertext()) for node in ElementTree.fromstring(element("grid")).iter() if node.tag.endswith("text")
+    ]
+    assert "1/2" in texts
+    assert "?" in texts
+    assert "0/0" not in texts

@@ -66,6 +66,7 @@ def written(full_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_full_run_fills_every_section_of_page_and_markdown(written: Path) -> None:
     page, text = read(written)
     assert "Not in this run" not in page + text
+    assert SECRET not in page + text
     for heading in ("Headline", "How good the judge is", "PPO", "Cost", "Cases side by side", "Settings"):
         assert f">{heading}</h2>" in page
         assert f"## {heading}\n" in text
@@ -135,7 +136,8 @@ def test_an_empty_folder_gives_a_report_that_says_what_is_missing(tmp_path: Path
         "costs.json",
     ):
         assert re.search(rf"Not in this run: [^<]*{re.escape(name)}", page), name
-    assert page.count("<h2>") == len(SECTIONS) - 1  # nothing was fine-tuned
+    # Nothing was fine-tuned, attacked or watched.
+    assert page.count("<h2>") == len(SECTIONS) - 5
 
 
 @pytest.mark.parametrize(

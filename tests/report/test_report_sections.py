@@ -15,9 +15,9 @@ from hrlaif.report.headline import headline
 from hrlaif.report.judge import judge, judge_warning
 from hrlaif.report.layout import Dots, Histogram, Section, Stacks
 from hrlaif.report.page import write
-from hrlaif.report.results import harm, preference, satisfaction
+from hrlaif.report.results import preference, satisfaction
 from hrlaif.report.reward_model import accuracies, reward_model
-from hrlaif.report.training import composition, curve, distributions, fine_tuning, labels, ppo, red_team
+from hrlaif.report.training import composition, curve, distributions, fine_tuning, labels, ppo
 from hrlaif.types import Basis, Evidence, Judgement, Label, Verdict
 
 
@@ -122,12 +122,6 @@ def test_the_reader_learns_whether_the_judge_of_the_labels_also_evaluates(full_r
     assert preference(load(full_run, Config(evaluation=other))).notes[0].startswith("Another judge")
 
 
-def test_harm_against_over_refusal_warns_of_few_prompts(full_run: Path, config: Config) -> None:
-    section = harm(load(full_run, config))
-    assert set(charts(section)["harm"].points) == {"start", "rlaif", "hrlaif"}
-    assert "Fewer than 200" in section.notes[0]
-
-
 def test_pairs_are_counted_by_basis_and_dropped_ones_by_reason(full_run: Path, config: Config) -> None:
     run = load(full_run, config)
     section = composition(run)
@@ -219,18 +213,6 @@ def test_each_judge_of_a_panel_has_its_row_beside_the_panel(tmp_path: Path, conf
     assert not [name for name in table(section, "All that") if "correctness" in name]
 
 
-def test_harmless_requests_are_no_attacks_in_the_funnel(full_run: Path, config: Config) -> None:
-    run = load(full_run, config)
-    section = red_team(run)
-    funnel = table(section, "Table: from attack to pair")
-    assert funnel["attacks"] == ["60"]
-    assert funnel["answers to them"] == ["120"]
-    assert funnel["pairs: helpful beats refusal"] == ["20"]
-    assert int(funnel["pairs: safe beats harmful"][0]) < int(funnel["found harmful"][0])
-    assert "benign" not in table(section, "Answers to attacks by strategy")
-    assert "HARMFUL-TEXT" not in repr(section)
-
-
 def test_reward_accuracy_stands_beside_the_trivial_baselines(full_run: Path, config: Config) -> None:
     section = reward_model(load(full_run, config))
     chart = charts(section)["reward-model-rlaif"]
@@ -281,9 +263,9 @@ def test_curves_leave_out_steps_without_a_number() -> None:
     assert curve(steps, ("reward",)) == ()
 
 
-def test_ppo_has_six_panels_and_a_table_that_ends_with_the_last_step(full_run: Path, config: Config) -> None:
+def test_ppo_has_a_panel_per_curve_and_a_table_that_ends_with_the_last_step(full_run: Path, config: Config) -> None:
     section = ppo(load(full_run, config))
-    assert len(charts(section)) == 6
+    assert len(charts(section)) == 7
     rows = table(section, "rlaif: one step in 3")
     assert list(rows)[-1] == "60"
     assert len(rows) == 20

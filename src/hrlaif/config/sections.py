@@ -345,14 +345,13 @@ class EvaluationSection(Section):
 
 
 class ReportSection(Section):
-    """What the report shows. Harmful text is hidden unless `show_harmful` is set.
+    """What the report shows; harmful text only for `hrlaif report RUN --show-harmful`, never by configuration.
 
     `tensorboard` has the trainings write event files as they go, beside their `metrics.jsonl`.
     """
 
     title: str = ""
     cases: Annotated[int, Field(ge=0)] = 8
-    show_harmful: bool = False
     tensorboard: bool = False
 
 

@@ -1,8 +1,9 @@
 """Start and arms measured on the same prompts: satisfaction, preference, correctness, harm, over-refusal, length."""
 
 from hrlaif.evaluation.evaluate import START, evaluate
+from hrlaif.evaluation.monitors import kept_steps
 from hrlaif.evaluation.people import People
 from hrlaif.evaluation.summary import summarise
 from hrlaif.evaluation.table import compare_runs, table
 
-__all__ = ["START", "People", "compare_runs", "evaluate", "summarise", "table"]
+__all__ = ["START", "People", "compare_runs", "evaluate", "kept_steps", "summarise", "table"]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
 from hrlaif.artifacts import count_by
+from hrlaif.evaluation.monitors import Steps, monitors
 from hrlaif.evaluation.people import People, about_people, people_difference, people_metrics, people_sentences
 from hrlaif.evaluation.sentences import sentences
 from hrlaif.judges.harm_quality import HarmQuality
 from hrlaif.metrics import (
     bootstrap_mean,
     discordant,
-    distinct_n,
     length_controlled_win_ratio,
     mcnemar,
     measured,
@@ -24,19 +22,22 @@ from hrlaif.metrics import (
     paired_shares,
     wilson,
     win_ratio,
-    words,
 )
 from hrlaif.types import Cost, Evaluation, HarmOutcome, Metric, Satisfaction, Task, Verdict
 
 ALL = "all"
 TESTED = ("satisfaction", "correct", "harmful", "over_refusal")
 _OUTCOMES = {Verdict.FIRST: "win", Verdict.TIE: "tie", Verdict.SECOND: "loss", Verdict.UNREADABLE: "unreadable"}
-_OPENING_WORDS = 5
 Rows = Mapping[str, Evaluation]
 
 
 def summarise(
-    rows: Iterable[Evaluation], *, seed: int, people: People | None = None, harm_quality: HarmQuality | None = None
+    rows: Iterable[Evaluation],
+    *,
+    seed: int,
+    people: People | None = None,
+    harm_quality: HarmQuality | None = None,
+    training: Mapping[str, Steps] | None = None,
 ) -> dict[str, Any]:
     """All numbers of an evaluation as plain values; what could not be measured is left out, never 0.
 
@@ -46,7 +47,8 @@ def summarise(
     - `tests["A minus B"][name]`: the same for every two arms over all prompts, with `only_first`, `only_second` (how
       many prompts only one of the two has) and the exact McNemar p-value `p`.
     - `harm_judge`: the sensitivity and specificity that `harmful_corrected` rests on, where they were measured.
-    - `sentences`: what may be concluded and what not. `counts`, `monitors`: what the numbers rest on.
+    - `monitors[arm]`: signs of over-optimisation (`evaluation/monitors.py`); `training[arm]` are the policy's steps.
+    - `sentences`: what may be concluded and what not. `counts`: what the numbers rest on.
 
     Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, harmful_corrected (for the
     judge's errors), unjudged (red team), over_refusal (refused or evaded, of benign tricky prompts),
@@ -80,7 +82,7 @@ def summarise(
             f"{second} minus {first}": _tests(by_arm[second], by_arm[first]) for first, second in combinations(arms, 2)
         },
         "counts": _counts(every, judged, by_arm),
-        "monitors": {arm: _monitors([row.response.text for row in of_arm.values()]) for arm, of_arm in by_arm.items()},
+        "monitors": monitors(by_arm, start, training or {}),
     }
     if harm_quality is not None:
         rates = {name: getattr(harm_quality, name) for name in ("sensitivity", "specificity")}
@@ -218,16 +220,4 @@ def _arm_counts(rows: Sequence[Evaluation]) -> dict[str, Any]:
         "harm": count_by(row.harm.outcome.value for row in rows if row.harm),
         "finish": count_by(row.response.finish.value for row in rows),
         "cost": asdict(sum((row.cost for row in rows), Cost())),
-    }
-
-
-def _monitors(texts: Sequence[str]) -> dict[str, Any]:
-    """Signs of a policy that says the same to everyone: few different word pairs, one favourite opening."""
-    openings = Counter(" ".join(words(text)[:_OPENING_WORDS]).lower() for text in texts if text.strip())
-    # Its words stay out: they may be those of harmful answers.
-    times = max(openings.values(), default=0)
-    variety = distinct_n(texts, 2)
-    return {
-        "distinct_2": None if math.isnan(variety) else variety,
-        "top_opening_share": times / len(texts) if texts else None,
     }

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from hrlaif.report.data import START, RunData
+from hrlaif.report.hidden import digest, hides_answer, hides_prompt, placeholder
 from hrlaif.report.layout import Answer, Case, Section
 from hrlaif.report.wording import count, percent, shown, tidy
-from hrlaif.types import Evaluation, HarmOutcome, Outcome, Satisfaction, Split, Task, Verdict
+from hrlaif.types import Evaluation, Outcome, Satisfaction, Split, Verdict
 
 QUESTION_CHARS, ANSWER_CHARS, REPLY_CHARS = 1500, 1800, 900
-_SAFE = (HarmOutcome.SAFE_HELPFUL, HarmOutcome.SAFE_REFUSAL, HarmOutcome.EVASIVE, HarmOutcome.INCOHERENT)
 _MARKS = {
     Satisfaction.YES: "✓ satisfies",
     Satisfaction.NO: "✗ does not satisfy",
@@ -77,11 +75,13 @@ def _misled(answers: Answers, arm: str) -> bool:
 def _case(run: RunData, answers: Answers) -> Case:
     first = next(iter(answers.values()))
     prompt = run.prompts.get(first.prompt_id)
+    is_hidden = hides_prompt(prompt, first.task) and not run.show_harmful
+    question = _cut(prompt.question, QUESTION_CHARS) if prompt else "(the prompt is not in prompts.jsonl)"
     return Case(
         prompt_id=tidy(first.prompt_id, 60),
         category=tidy(first.category, 60),
-        question=_cut(prompt.question, QUESTION_CHARS) if prompt else "(the prompt is not in prompts.jsonl)",
-        reference=tidy(prompt.reference, 200) if prompt and prompt.reference else "",
+        question=placeholder(prompt.hazard if prompt else None, first.prompt_id) if is_hidden else question,
+        reference=tidy(prompt.reference, 200) if prompt and prompt.reference and not is_hidden else "",
         why=_why(answers),
         answers=tuple(_answer(run, answers, arm) for arm in run.series if arm in answers),
     )
@@ -100,18 +100,11 @@ def _why(answers: Answers) -> str:
     return "The answers differ; their satisfaction does not."
 
 
-def must_hide(row: Evaluation) -> bool:
-    """True for a harmful answer, and for an answer to a red-team prompt that nobody found safe."""
-    if row.harm is not None:
-        return row.harm.outcome not in _SAFE
-    return row.task is Task.RED_TEAM
-
-
 def _answer(run: RunData, answers: Answers, arm: str) -> Answer:
     row = answers[arm]
-    show_all = run.config.report.show_harmful
-    hide = must_hide(row) and not show_all
-    start_hidden = START in answers and must_hide(answers[START]) and not show_all
+    prompt = run.prompts.get(row.prompt_id)
+    hide = hides_answer(row, prompt) and not run.show_harmful
+    start_hidden = START in answers and hides_answer(answers[START], prompt) and not run.show_harmful
     # A judge's reply may quote what it read, so it is hidden with any answer that it saw.
     replies = (
         () if hide or start_hidden else tuple(_cut(reply, REPLY_CHARS) for reply in _replies(row) if reply.strip())
@@ -121,28 +114,24 @@ def _answer(run: RunData, answers: Answers, arm: str) -> Answer:
         text="" if hide else _cut(row.response.text, ANSWER_CHARS) or "(empty)",
         verdict=_MARKS[row.satisfied],
         good=None if row.satisfied in (None, Satisfaction.UNREADABLE) else row.satisfied is Satisfaction.YES,
-        facts=tuple(_facts(row, with_reason=not hide)),
+        facts=tuple(_facts(row, is_hidden=hide)),
         replies=replies,
-        hidden=_hidden(row) if hide else "",
+        hidden=placeholder(prompt.hazard if prompt else None, row.response.id) if hide else "",
     )
 
 
-def _hidden(row: Evaluation) -> str:
-    kind = "harmful" if row.harm and row.harm.outcome is HarmOutcome.HARMFUL else "not judged safe"
-    digest = hashlib.sha256(row.response.text.encode()).hexdigest()
-    return f"hidden: {kind}, sha256 {digest[:16]}…, {count(len(row.response.text))} characters"
-
-
-def _facts(row: Evaluation, *, with_reason: bool) -> list[str]:
+def _facts(row: Evaluation, *, is_hidden: bool) -> list[str]:
     facts = [f"{count(row.words)} words"]
+    if is_hidden:
+        facts.append(digest(row.response.text))
     if row.verification is not None:
-        found = f", found “{tidy(row.verification.found, 80)}”" if row.verification.found is not None else ""
+        seen = row.verification.found is not None and not is_hidden
+        found = f", found “{tidy(row.verification.found or '', 80)}”" if seen else ""
         facts.append(f"verifier ({tidy(row.verification.verifier, 40)}): {row.verification.outcome.value}{found}")
     if row.harm is not None:
         severity = f", severity {row.harm.severity} of 5" if row.harm.severity else ""
-        hazard = f", {tidy(row.harm.hazard, 20)}" if row.harm.hazard else ""
-        facts.append(f"harm judge: {row.harm.outcome.value.replace('_', ' ')}{hazard}{severity}")
-    if with_reason and row.reason.strip() and row.harm is None:
+        facts.append(f"harm judge: {row.harm.outcome.value.replace('_', ' ')}{severity}")
+    if row.reason.strip() and row.harm is None and not is_hidden:
         facts.append(f"why: {tidy(row.reason, 300)}")
     if row.p_win is not None:
         facts.append(f"judge: better than the start's with probability {percent(row.p_win, 0)}")

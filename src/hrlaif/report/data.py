@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from hrlaif.artifacts import read_json, read_manifest, read_records
 from hrlaif.config import Config
 from hrlaif.judges.compare import orders, pooled, votes_of
-from hrlaif.types import Basis, Evaluation, Label, Metric, Pair, Prompt, RedTeamCase, Split, Verdict
+from hrlaif.report.rounds import Facts, RedTeamPairs, Round, read_frozen, read_pairs, read_rounds
+from hrlaif.types import Basis, Evaluation, Label, Metric, Prompt, Split, Verdict
 
 Record = TypeVar("Record")
 START = "start"
@@ -52,6 +53,7 @@ class ArmData:
 
     labels: Mapping[Basis, LabelCounts] = field(default_factory=dict)
     pairs: Mapping[Basis, int] = field(default_factory=dict)
+    red_team_pairs: RedTeamPairs = field(default_factory=RedTeamPairs)
     dropped: Mapping[str, int] = field(default_factory=dict)
     reward_summary: Mapping[str, Any] = field(default_factory=dict)
     reward_steps: tuple[Mapping[str, Any], ...] = ()
@@ -61,19 +63,24 @@ class ArmData:
 
 @dataclass(frozen=True)
 class RunData:
-    """A run folder as the report needs it. `arms` holds the configured arms in order, without the start."""
+    """A run folder as the report needs it. `arms` holds the configured arms in order, without the start.
+
+    `rounds` are the rounds of the red team, `frozen` the manifests of the frozen set by round (0: the start).
+    """
 
     config: Config
     prompts: Mapping[str, Prompt]
     responses: int
     arms: Mapping[str, ArmData]
-    red_team: tuple[RedTeamCase, ...] | None
+    rounds: tuple[Round, ...]
+    frozen: Mapping[int, Facts]
     evaluations: tuple[Evaluation, ...]
     metrics: Mapping[str, Any]
     calibration: Mapping[str, Any]
     costs: Mapping[str, Any]
     sft_summary: Mapping[str, Any] = field(default_factory=dict)
     sft_steps: tuple[Mapping[str, Any], ...] = ()
+    show_harmful: bool = False
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -98,33 +105,37 @@ class RunData:
         return as_metric(self.metrics.get("differences", {}).get(arm, {}).get(group, {}).get(name), name)
 
 
-def load(run_dir: Path, config: Config) -> RunData:
-    """Read all that the run folder holds.
+def load(run_dir: Path, config: Config, *, show_harmful: bool = False) -> RunData:
+    """Read all that the run folder holds; `show_harmful` says whether sections may print what they else hide.
 
     Raises:
         DataError: A file is there but damaged; the message names the file and the line.
     """
-    red_team = run_dir / "hrlaif" / "red_team.jsonl"
+    is_attacked = config.red_team.enabled and "hrlaif" in config.arms
     return RunData(
         config=config,
         prompts={prompt.id: prompt for prompt in _records(run_dir / "prompts.jsonl", Prompt)},
         responses=_lines(run_dir / "responses.jsonl"),
         arms={arm: _arm(run_dir / arm) for arm in config.arms},
-        red_team=_records(red_team, RedTeamCase) if red_team.exists() else None,
+        rounds=read_rounds(run_dir, config) if is_attacked else (),
+        frozen=read_frozen(run_dir, config) if is_attacked else {},
         evaluations=_records(run_dir / "evaluation.jsonl", Evaluation),
         metrics=_json(run_dir / "metrics.json"),
         calibration=_json(run_dir / "calibration.json"),
         costs=_json(run_dir / "costs.json"),
         sft_summary=_json(run_dir / "sft" / "summary.json"),
         sft_steps=_steps(run_dir / "sft" / "metrics.jsonl"),
+        show_harmful=show_harmful,
     )
 
 
 def _arm(folder: Path) -> ArmData:
     manifest = read_manifest(folder / "pairs.jsonl") or {}
+    pairs, red_team_pairs = read_pairs(folder / "pairs.jsonl")
     return ArmData(
         labels=_label_counts(folder / "labels.jsonl"),
-        pairs=_pair_counts(folder / "pairs.jsonl"),
+        pairs=pairs,
+        red_team_pairs=red_team_pairs,
         dropped=manifest.get("dropped", {}),
         reward_summary=_json(folder / "reward" / "summary.json"),
         reward_steps=_steps(folder / "reward" / "metrics.jsonl"),
@@ -138,11 +149,6 @@ def _label_counts(path: Path) -> dict[Basis, LabelCounts]:
     counts: dict[Basis, LabelCounts] = {}
     for label in read_records(path, Label) if path.exists() else ():
         counts.setdefault(label.basis, LabelCounts()).add(label)
-    return {basis: counts[basis] for basis in Basis if basis in counts}
-
-
-def _pair_counts(path: Path) -> dict[Basis, int]:
-    counts = Counter(pair.basis for pair in read_records(path, Pair)) if path.exists() else Counter()
     return {basis: counts[basis] for basis in Basis if basis in counts}
 
 

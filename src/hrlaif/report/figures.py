@@ -21,7 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hrlaif.report.layout import Calibration, Curves, Dots, Histogram, Panel, Plane, Point, Stacks
+from hrlaif.report.layout import Calibration, Curves, Dots, Grid, Histogram, Panel, Plane, Point, Stacks
 from hrlaif.report.svg import INK
 
 FULL_PX, HALF_PX = 460, 400
@@ -112,6 +112,8 @@ def _height(panel: Panel) -> float:
         return 92 + len(chart.rows) * (13 + 10 * len(chart.series))
     if isinstance(chart, Stacks):
         return 100 + len(chart.rows) * 27
+    if isinstance(chart, Grid):
+        return 120 + len(chart.rows) * 22
     return 300 if isinstance(chart, (Plane, Calibration)) else 250
 
 
@@ -121,7 +123,7 @@ def _legend_rows(panel: Panel) -> int:
         return int(len(chart.series) > 1 or chart.reference is not None)
     if isinstance(chart, Stacks):
         return int(len(chart.segments) > 1)
-    return 1
+    return int(not isinstance(chart, Grid))
 
 
 def _colour(name: str, index: int = 0) -> str:
@@ -334,6 +336,21 @@ def _calibration(axes: Axes, chart: Calibration) -> None:
     _legend(axes, len(chart.lines) + 1)
 
 
+def _grid_of_cells(axes: Axes, chart: Grid) -> None:
+    for (row, column), (hits, tries) in chart.cells.items():
+        # Tries that all stayed unjudged are no zero.
+        depth = 0.06 + 0.6 * hits / tries if tries else 0.0
+        axes.bar(column, 0.94, width=0.94, bottom=row - 0.47, color=COLOURS["cases"], alpha=depth, linewidth=0)
+        size = 8.5 if len(chart.columns) > 10 else 9.5
+        axes.text(column, row, f"{hits}/{tries}" if tries else "?", ha="center", va="center_baseline", fontsize=size)
+    axes.set_xticks(range(len(chart.columns)), chart.columns, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(chart.rows)), chart.rows)
+    axes.set_xlim(-0.5, len(chart.columns) - 0.5)
+    axes.set_ylim(len(chart.rows) - 0.5, -0.5)
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
 def _reach(point: Point) -> list[list[float]]:
     return [[max(0.0, point.value - point.low)], [max(0.0, point.high - point.value)]]
 
@@ -349,4 +366,5 @@ _DRAWERS: Mapping[type, Any] = {
     Histogram: _histogram,
     Plane: _plane,
     Calibration: _calibration,
+    Grid: _grid_of_cells,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hrlaif.report.data import START, RunData, as_metric, number
 from hrlaif.report.judge import short_warning
 from hrlaif.report.layout import Cell, Section, Table
-from hrlaif.report.wording import ALL, NONE, difference, measured, percent, plain, tidy, title_of
+from hrlaif.report.monitors import tripped
+from hrlaif.report.wording import ALL, NONE, difference, measured, plain, tidy, title_of
 
 UNSURE = "Whether "
 """How the evaluation begins a sentence on a comparison that it could not decide."""
@@ -26,14 +27,14 @@ def headline(run: RunData) -> Section:
         rows,
         folded=False,
     )
-    details = [_differences(run), _tests(run), _more(run), _monitors(run)]
+    details = [_differences(run), _tests(run), _more(run)]
     warning = short_warning(run.calibration)
     said = tuple(tidy(str(sentence)) for sentence in run.metrics.get("sentences", ()))
     unsure = tuple(text for text in said if text.startswith(UNSURE))
     return Section(
         "headline",
         "Headline",
-        points=(*(text for text in said if text not in unsure), *_how_much_stays_open(unsure)),
+        points=(*(text for text in said if text not in unsure), *_alarms(run), *_how_much_stays_open(unsure)),
         folded_points=unsure,
         callout=warning,
         tone="warning",
@@ -44,6 +45,11 @@ def headline(run: RunData) -> Section:
             "preference. More is better for satisfaction, win ratio and correct, less for harmful and over-refusal.",
         ),
     )
+
+
+def _alarms(run: RunData) -> tuple[str, ...]:
+    alarms = len(tripped(run))
+    return (f"{alarms} monitors of over-optimisation trip: see their section.",) if alarms else ()
 
 
 def _how_much_stays_open(unsure: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,17 +95,3 @@ def _tests(run: RunData) -> Table | None:
             )
     caption = "Paired differences between every two, with the exact McNemar test."
     return Table(caption, ("", "Difference", "Only the first", "Only the second", "p"), tuple(rows)) if rows else None
-
-
-def _monitors(run: RunData) -> Table | None:
-    """Signs of a policy that says the same to everyone."""
-    rows = tuple(
-        (
-            Cell(tidy(str(arm))),
-            Cell(NONE if (variety := number(values.get("distinct_2"))) is None else percent(variety)),
-            Cell(NONE if (share := number(values.get("top_opening_share"))) is None else percent(share)),
-        )
-        for arm, values in run.metrics.get("monitors", {}).items()
-    )
-    caption = "Variety: different word pairs among all, and how many answers begin with the most frequent five words."
-    return Table(caption, ("", "Different word pairs", "Most frequent opening"), rows) if rows else None

@@ -92,7 +92,16 @@ class Calibration:
     up: str
 
 
-Chart: TypeAlias = Dots | Stacks | Curves | Histogram | Plane | Calibration
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Hits of tries by (row, column) index, the share as depth of colour; a cell that is not there stays empty."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: Mapping[tuple[int, int], tuple[int, int]]
+
+
+Chart: TypeAlias = Dots | Stacks | Curves | Histogram | Plane | Calibration | Grid
 
 
 @dataclass(frozen=True, slots=True)

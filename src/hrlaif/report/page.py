@@ -13,10 +13,12 @@ from markupsafe import Markup
 
 from hrlaif.artifacts import write_atomic, writing_to
 from hrlaif.config import Config
-from hrlaif.report import costs, headline, judge, people, results, svg, training
+from hrlaif.report import attacks, costs, headline, judge, people, results, safety, svg, training
 from hrlaif.report.cases import cases
 from hrlaif.report.data import RunData, load
 from hrlaif.report.layout import Panel, Section
+from hrlaif.report.monitors import monitors
+from hrlaif.report.red_team import red_team
 from hrlaif.report.reward_model import reward_model
 from hrlaif.report.wording import tidy
 
@@ -29,6 +31,10 @@ WITHOUT_FIGURES = (
     "This report has no figures, because matplotlib is not installed. Every number is in the tables. For the figures: "
     "pip install 'hrlaif[report]', then `hrlaif report` on this run again."
 )
+SHOWN = (
+    "This report shows the texts of attacks and of answers that may be harmful, since --show-harmful asked for them. "
+    "Do not pass it on; `hrlaif report` on this run hides them again."
+)
 OWN_PAIRS = "on_verified"
 SECTIONS = (
     headline.headline,
@@ -36,11 +42,15 @@ SECTIONS = (
     results.satisfaction,
     results.preference,
     people.people,
-    results.harm,
+    safety.harm,
+    safety.by_hazard,
+    attacks.success,
+    attacks.regression,
+    monitors,
     cases,
     training.composition,
     training.labels,
-    training.red_team,
+    red_team,
     training.fine_tuning,
     reward_model,
     training.distributions,
@@ -50,18 +60,21 @@ SECTIONS = (
 )
 
 
-def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None = None) -> Path:
+def write(
+    run_dir: Path, config: Config, *, facts: Mapping[str, object] | None = None, show_harmful: bool = False
+) -> Path:
     """The path of report.html, written beside report.md and `figures/NAME.svg` and `.png`.
 
     Reads whatever the run folder holds; a section whose files are missing says so. `facts` are shown under the title
     (name: value), except `on_verified`, the judge's agreement with the verifier on this run's own pairs ({agreement,
-    low, high, pairs}), which joins what calibration.json says of the judge. Without matplotlib the report has tables
+    low, high, pairs}), which joins what calibration.json says of the judge. Texts of attacks and of answers that may be
+    harmful are left out unless `show_harmful`, and then the page says so. Without matplotlib the report has tables
     only and says how to get figures. The same run folder gives the same bytes.
 
     Raises:
         DataError: A file of the run is damaged, or the report cannot be written; the message names the file.
     """
-    run = _with_own_pairs(load(run_dir, config), facts or {})
+    run = _with_own_pairs(load(run_dir, config, show_harmful=show_harmful), facts or {})
     sections = tuple(made for section in SECTIONS if (made := section(run)) is not None)
     drawn = _draw(sections)
     figures = run_dir / "figures"
@@ -74,6 +87,7 @@ def write(run_dir: Path, config: Config, *, facts: Mapping[str, object] | None =
         "facts": _facts(run, facts or {}),
         "sections": sections,
         "series": run.series,
+        "shown": SHOWN if show_harmful else "",
         "without_figures": WITHOUT_FIGURES if drawn is None else "",
         "svgs": {name: Markup(element) for name, (element, _) in (drawn or {}).items()},
     }

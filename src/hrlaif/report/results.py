@@ -1,26 +1,20 @@
-"""The sections on what changed for a user of the policy: satisfaction, preference, harm and over-refusal."""
+"""The sections on what changed for a user of the policy: satisfaction and preference."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from hrlaif.report.data import START, RunData
-from hrlaif.report.layout import Cell, Dots, Figure, Panel, Plane, Point, Section, Stacks, Table
+from hrlaif.report.layout import Cell, Dots, Figure, Panel, Point, Section, Stacks, Table
 from hrlaif.report.wording import ALL, count, listed, measured, plain, point, tidy
-from hrlaif.types import Evaluation, Metric, Split, Verdict
+from hrlaif.types import Evaluation, Split, Verdict
 
-HARM = (
-    ("harmful", "Harmful rate: share of judged answers to red-team prompts."),
-    ("harmful_corrected", "Harmful rate, corrected for the judge's errors on labelled responses (Rogan and Gladen)."),
-    ("unjudged", "Unjudged answers to red-team prompts: never counted as safe."),
-    ("over_refusal", "Over-refusal: share of benign prompts that were refused or evaded."),
-)
 OUTCOMES = {Verdict.FIRST: "win", Verdict.TIE: "tie", Verdict.SECOND: "loss", Verdict.UNREADABLE: "unreadable"}
 
 
 def satisfaction(run: RunData) -> Section:
     """Satisfaction by category, one dot per arm."""
-    groups = _groups(run, "satisfaction")
+    groups = groups_of(run, "satisfaction")
     if not groups:
         return Section("satisfaction", "Satisfaction by category", missing="metrics.json, which the evaluation writes")
     rows = tuple((tidy(group, 30), _dots(run, group, "satisfaction")) for group in groups)
@@ -31,18 +25,18 @@ def satisfaction(run: RunData) -> Section:
         "satisfaction",
         "Satisfaction by category",
         figures=(Figure(caption, (Panel("satisfaction", "Satisfaction", Dots(rows, run.series, "satisfaction")),)),),
-        tables=(_by_group(run, "satisfaction", groups, "Table: satisfaction by category"), *_correct(run)),
+        tables=(by_group(run, "satisfaction", groups, "Table: satisfaction by category"), *_correct(run)),
         notes=("Overlapping intervals in a category mean that the difference there may be chance.",),
     )
 
 
 def _correct(run: RunData) -> tuple[Table, ...]:
-    groups = _groups(run, "correct")
+    groups = groups_of(run, "correct")
     caption = "Share of checkable prompts whose final answer the rule verifier finds correct."
-    return (_by_group(run, "correct", groups, caption),) if groups else ()
+    return (by_group(run, "correct", groups, caption),) if groups else ()
 
 
-def _groups(run: RunData, name: str) -> list[str]:
+def groups_of(run: RunData, name: str) -> list[str]:
     """Groups with that metric: all first, then the categories, as metrics.json orders them."""
     seen = dict.fromkeys(
         group
@@ -58,7 +52,8 @@ def _dots(run: RunData, group: str, name: str) -> dict[str, Point]:
     return {arm: point(metric) for arm, metric in found.items() if metric}
 
 
-def _by_group(run: RunData, name: str, groups: list[str], caption: str) -> Table:
+def by_group(run: RunData, name: str, groups: list[str], caption: str) -> Table:
+    """A metric by group and arm."""
     rows = tuple(
         (Cell(tidy(group, 40)), *(measured(run.metric(arm, group, name)) for arm in run.series)) for group in groups
     )
@@ -118,33 +113,3 @@ def _outcomes(rows: list[Evaluation]) -> Counter[str]:
 
 def _judged(outcomes: Counter[str]) -> dict[str, int]:
     return {name: outcomes[name] for name in ("win", "tie", "loss")} if set(outcomes) - {"unreadable"} else {}
-
-
-def harm(run: RunData) -> Section:
-    """Harmful rate against over-refusal, one point per arm."""
-    points = {}
-    for arm in run.series:
-        harmful, refusal = run.metric(arm, ALL, "harmful"), run.metric(arm, ALL, "over_refusal")
-        if harmful and refusal:
-            points[arm] = (point(harmful), point(refusal))
-    groups = _groups(run, "harmful")
-    if not groups:
-        return Section("harm", "Harm against over-refusal", missing="harmful and over-refusal rates in metrics.json")
-    total = next(metric for arm in run.series if (metric := run.metric(arm, ALL, "harmful") or _any(run, arm)))
-    caption = (
-        f"Harmful answers to red-team prompts (n = {count(total.n)}) against needless refusals of benign prompts that "
-        "look unsafe; 95 % intervals. An arm is safer only if it moves left without moving up."
-    )
-    panel = Panel("harm", "Harmful rate and over-refusal", Plane(points, "harmful", "over-refusal"))
-    few = total.n < 200
-    return Section(
-        "harm",
-        "Harm against over-refusal",
-        figures=(Figure(caption, (panel,)),) if points else (),
-        tables=tuple(_by_group(run, name, found, text) for name, text in HARM if (found := _groups(run, name))),
-        notes=("Fewer than 200 red-team prompts: too few for a headline about safety.",) if few else (),
-    )
-
-
-def _any(run: RunData, arm: str) -> Metric | None:
-    return next((m for group in _groups(run, "harmful") if (m := run.metric(arm, group, "harmful"))), None)

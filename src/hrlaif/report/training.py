@@ -1,4 +1,4 @@
-"""The sections on what the arms were trained on and how: data, labels, red team, reward model, PPO, cost."""
+"""The sections on what the arms were trained on and how: data, labels, rewards, fine-tuning, PPO."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from hrlaif.metrics import flip_rate
 from hrlaif.report.data import START, ArmData, LabelCounts, RunData, number
 from hrlaif.report.layout import Cell, Curves, Figure, Histogram, Panel, Section, Stacks, Table
 from hrlaif.report.wording import NONE, count, flat, listed, measured, percent, plain, tidy, title_of
-from hrlaif.types import Basis, HarmOutcome, RedTeamCase, Split, Verdict
+from hrlaif.types import Basis, Split, Verdict
 
 BASES = {basis.value: title_of(basis.value).lower() for basis in Basis}
-BENIGN = "benign"
-"""The strategy of a harmless request that looks unsafe."""
 _SPLITS = {Split.TRAIN: "training", Split.EVALUATION: "evaluation"}
 PPO = (
     (("reward",), "Reward (score of the reward model)"),
@@ -154,73 +152,6 @@ def _routing(arm: str, found: Mapping[Basis, LabelCounts]) -> str:
         f"{arm}: {count(n)} labels, {percent(ruled / n)} decided by the rule verifier, {calls / n:.2f} preference "
         "calls per label."
     )
-
-
-def red_team(run: RunData) -> Section:
-    """What became of the attacks: from attack to pair, with the reasons for what was dropped."""
-    if "hrlaif" not in run.arms:
-        return Section("red-team", "Red team", missing="the hrlaif arm, which is not part of this run")
-    if not run.red_team:
-        return Section("red-team", "Red team", missing="hrlaif/red_team.jsonl with at least one case")
-    cases = tuple(case for case in run.red_team if case.attack.strategy != BENIGN)
-    benign = tuple(case for case in run.red_team if case.attack.strategy == BENIGN)
-    harmful = [case for case in cases if case.verdict.outcome is HarmOutcome.HARMFUL]
-    stages = (
-        ("attacks", len({case.attack.id for case in cases})),
-        ("answers to them", len(cases)),
-        ("judged", sum(case.verdict.outcome is not HarmOutcome.UNJUDGED for case in cases)),
-        ("found harmful", len(harmful)),
-        ("pairs: safe beats harmful", _paired(harmful)),
-        ("pairs: helpful beats evasive", _paired(cases) - _paired(harmful)),
-        ("pairs: helpful beats refusal", _paired(benign)),
-    )
-    chart = Stacks(tuple((name, {"cases": value}) for name, value in stages), ("cases",), "cases")
-    caption = (
-        f"From {count(stages[0][1])} attacks on the start to training pairs. A harmful answer loses to a safe answer "
-        "or to its own rewrite, judged again. Last bar: counter-pairs from answers to harmless requests that look "
-        f"unsafe (n = {count(len(benign))}), which keep the policy from refusing everything."
-    )
-    return Section(
-        "red-team",
-        "Red team",
-        figures=(Figure(caption, (Panel("red-team", "From attack to pair", chart),)),),
-        tables=(
-            Table("Table: from attack to pair", ("Stage", "Count"), tuple(plain(row) for row in stages)),
-            _attack_table(cases, "Strategy", lambda case: case.attack.strategy),
-            _attack_table(cases, "Hazard", lambda case: case.attack.hazard),
-            _simple("What the judge said of the answers.", "Outcome", Counter(c.verdict.outcome.value for c in cases)),
-            _simple(
-                "Cases that made no pair, by reason.", "Reason", Counter(c.dropped for c in run.red_team if c.dropped)
-            ),
-        ),
-        notes=("The texts of attacks and answers are in hrlaif/red_team.jsonl; this section holds only counts.",),
-    )
-
-
-def _paired(cases: Iterable[RedTeamCase]) -> int:
-    return sum(case.chosen is not None for case in cases)
-
-
-def _attack_table(cases: tuple[RedTeamCase, ...], first: str, key: Any) -> Table:
-    groups: dict[str, list[RedTeamCase]] = {}
-    for case in cases:
-        groups.setdefault(key(case), []).append(case)
-    rows = tuple(
-        plain(
-            (
-                tidy(name, 40),
-                len(found),
-                sum(case.verdict.outcome is HarmOutcome.HARMFUL for case in found),
-                sum(case.chosen is not None for case in found),
-            )
-        )
-        for name, found in sorted(groups.items())
-    )
-    return Table(f"Answers to attacks by {first.lower()}.", (first, "Answers", "Harmful", "Pairs"), rows)
-
-
-def _simple(caption: str, first: str, counts: Counter[str]) -> Table:
-    return Table(caption, (first, "Cases"), tuple(plain((title_of(name), n)) for name, n in counts.most_common()))
 
 
 def distributions(run: RunData) -> Section:

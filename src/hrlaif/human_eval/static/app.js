@@ -106,6 +106,8 @@ async function next() {
   if (queue.length) {
     current = queue.shift();
     show(null);
+  } else {
+    only(null); // nothing to press keys on until the next item is here
   }
   await fetchAhead(); // shows what it brings where nothing is shown
 }
