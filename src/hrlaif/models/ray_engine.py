@@ -35,6 +35,7 @@ START_S = 120.0
 LEAVE_S = 8.0
 # A shard that is under way when its worker dies is tried again; one that ends every worker must not end them all.
 MOST_TRIES = 5
+SHARDS_EACH = 4
 _SHARDS_AT_ONCE = 100_000  # more than a worker is ever given: the driver is who counts
 
 
@@ -137,7 +138,8 @@ class RayEngine:
     ) -> AsyncIterator[Result]:
         """As `flow.ordered`, with at most `window` items under way on each worker."""
         self._start()
-        shard = max(1, min(self._section.shard, window // len(self._hands)))
+        # Several for each worker, so that it has calls to make while one is under way to it; few records reach all.
+        shard = max(1, min(self._section.shard, window // max(SHARDS_EACH, len(self._hands))))
         job = _Job(next(self._numbers), [ray.put(work)], -(-window // shard))
         self._watch(job)
         most = 2 * job.most_each * len(self._hands)

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar
 
-import psycopg
-
 from hrlaif.config import EndpointSection
 from hrlaif.errors import DataError
 from hrlaif.models.base import ChatReply
@@ -33,7 +31,7 @@ FORMAT = 1
 LEASE_S = 10.0
 _FIRST_PAUSE_S = 0.02
 _MOST_PAUSE_S = 1.0
-Connection = psycopg.Connection[Any]
+Connection = Any  # psycopg's, which need not be installed where types are checked
 # One number for whoever makes the tables, and one for whoever takes from the budget, among PostgreSQL's advisory locks.
 _MAKING, _BUDGETING = 0x68726C61, 0x68726C62
 _SCHEMA = """
