@@ -168,9 +168,7 @@ class HttpModel:
         try:
             await self._budget.hold(highest_usd)
             try:
-                reply, seconds = await self._answer(task, request, body, tokens)
-                if self.ledger is not None:
-                    await self.ledger.put(key, reply, purpose=request.purpose, seconds=seconds)
+                reply = await self._answer(task, key, request, body, tokens=tokens)
                 self._paid_here += reply.cost.usd
             finally:
                 self._budget.settle(highest_usd)
@@ -183,9 +181,11 @@ class HttpModel:
             self._on_wire.discard(task)
 
     async def _answer(
-        self, task: asyncio.Task[Any], request: ChatRequest, body: bytes, tokens: int
-    ) -> tuple[ChatReply, float]:
-        """Try until there is an answer; returns it with its seconds."""
+        self, task: asyncio.Task[Any], key: bytes, request: ChatRequest, body: bytes, *, tokens: int
+    ) -> ChatReply:
+        """Try until there is an answer. The call is in flight until the answer is recorded, so that whatever ends this
+        process costs no more calls than may be in flight.
+        """
         tries, faults, endpoint = 0, 0, None
         while True:
             if self._fatal is not None:
@@ -197,9 +197,12 @@ class HttpModel:
                 self._on_wire.add(task)
                 started = time.monotonic()
                 reply = await self._attempt(endpoint, request, body)
-                self._note_answer(endpoint, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._note_answer(endpoint, seconds)
                 self._unused(endpoint, tokens - reply.cost.prompt_tokens - reply.cost.completion_tokens)
-                return reply, time.monotonic() - started
+                if self.ledger is not None:
+                    await self.ledger.put(key, reply, purpose=request.purpose, seconds=seconds)
+                return reply
             except FailedAttemptError as failed:
                 self._unused(endpoint, tokens)
                 failure = failed
