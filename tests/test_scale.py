@@ -177,7 +177,7 @@ async def len_of(item: int) -> int:
     return len(str(item))
 
 
-def test_no_cluster_at_an_address_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cluster_at_an_address_is_one_message() -> None:
     script = (
         "import asyncio\n"
         "from hrlaif.config import RaySection\n"
@@ -188,12 +188,7 @@ def test_no_cluster_at_an_address_is_one_message(monkeypatch: pytest.MonkeyPatch
         "try: asyncio.run(main())\n"
         "except ModelError as error: print(error)\n"
     )
-    environment = {
-        **os.environ,
-        "RAY_gcs_server_request_timeout_seconds": "1",
-        "RAY_gcs_rpc_server_connect_timeout_s": "1",
-    }
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert "ray.address '127.0.0.1:1': no Ray cluster there" in done.stdout, done.stderr
 
 

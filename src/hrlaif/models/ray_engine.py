@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from collections import deque
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 log = logging.getLogger("hrlaif.models")
 START_S = 120.0
 LEAVE_S = 8.0
+CONNECT_S = 5.0
 # A shard that is under way when its worker dies is tried again; one that ends every worker must not end them all.
 MOST_TRIES = 5
 SHARDS_EACH = 4
@@ -192,8 +194,9 @@ class RayEngine:
             self._is_ours = not ray.is_initialized()
             try:
                 if self._is_ours:
+                    _check_answers(section.address)
                     ray.init(address=section.address or "local", configure_logging=False, **here)
-            except (ConnectionError, ray.exceptions.RayError, ValueError) as error:
+            except (OSError, ray.exceptions.RayError, ValueError) as error:
                 raise ModelError(
                     f"ray.address {section.address!r}: no Ray cluster there ({error}). Start one with `ray start`, on "
                     "this machine too."
@@ -274,6 +277,13 @@ class RayEngine:
                     await asyncio.sleep(1.0)
         finally:
             job.changed.set()
+
+
+def _check_answers(address: str) -> None:
+    """Ask at HOST:PORT, where Ray itself would go on asking for two minutes and then end the process."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
 
 
 def _hired() -> Any:
