@@ -203,7 +203,7 @@ JUDGED = ("label", "red-team", "evaluate")
 STAGE_COMMANDS = {
     "sft": "Fine-tune the starting policy (where sft.sources are set).",
     "sample": "Load the prompts and draw the training responses.",
-    "label": "Calibrate the judge, check final answers, label both arms.",
+    "label": "Calibrate the judge, check final answers, label the arms.",
     "red-team": "Attack the policy, judge its answers, rewrite harmful ones.",
     "pairs": "Turn labels and red-team cases into preference pairs.",
     "reward": "Train the reward models.",
@@ -261,20 +261,16 @@ def report(
 @app.command()
 @_reported
 def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]) -> None:
-    """Show arms and runs side by side, and the mean of runs."""
-    from hrlaif.artifacts import read_json, read_records
-    from hrlaif.evaluation import compare_runs, mean_of_runs
-    from hrlaif.types import Evaluation
+    """Show arms and runs side by side, and a mean of runs."""
+    from hrlaif.artifacts import read_json
+    from hrlaif.evaluation import compare_runs, mean_of_folders
 
     names = {folder.resolve().name for folder in folders}
     titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
     summaries = [read_json(folder / "metrics.json") for folder in folders]
     _print_table(compare_runs(dict(zip(titles, summaries, strict=True))))
-    files = [folder / "evaluation.jsonl" for folder in folders]
-    if all(file.exists() for file in files):
-        mean = mean_of_runs([list(read_records(file, Evaluation)) for file in files])
-        if len(mean) > 1:
-            _print_table(mean)
+    if mean := mean_of_folders(folders):
+        _print_table(mean)
 
 
 cli_handoff.add_to(app, _reported)

@@ -29,7 +29,7 @@ def add_to(app: typer.Typer, reported: Callable[[Command], Command]) -> None:
     export_app = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="Write a run as files for TRL, OpenRLHF or verl, or its models.",
+        help="Write a run for TRL, OpenRLHF or verl, or its models.",
     )
     for engine, title in TITLES.items():
         export_app.command(engine, help=title)(reported(_export(engine)))

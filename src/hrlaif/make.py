@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
@@ -20,13 +20,11 @@ from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
 from hrlaif.types import (
-    Evaluation,
     Label,
     Pair,
     Prompt,
     RedTeamCase,
     Response,
-    SatisfactionVerdict,
     Split,
     Task,
     Verification,
@@ -314,24 +312,3 @@ def make_evaluation(run: Run, step: Step) -> None:
         path=step.path,
         fingerprint=step.fingerprint,
     )
-
-
-def make_metrics(run: Run, step: Step) -> None:
-    """Sum the evaluation up, with people's votes where there are any."""
-    from hrlaif import evaluation
-
-    people, ratings = None, run.folder / "ratings"
-    if ratings in step.inputs:
-        people = evaluation.People(
-            read(run, "ratings/labels.jsonl", Label),
-            read(run, "ratings/satisfaction.jsonl", SatisfactionVerdict),
-            artifacts.read_json(ratings / "about.json"),
-        )
-    rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    quality = harm_quality(run.config)
-    training: dict[str, list[dict[str, Any]]] = {
-        arm: evaluation.kept_steps(run.folder / arm / "policy") for arm in run.config.arms
-    }
-    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality, training=training)
-    artifacts.write_json(step.path, summary)
-    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)

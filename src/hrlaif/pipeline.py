@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hrlaif import artifacts, human_eval, prompts
-from hrlaif.config import BUNDLED, Config
+from hrlaif import artifacts, benchmarks, human_eval, prompts
+from hrlaif.config import BUNDLED, JUDGED_KINDS, Config
 from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.make import (
     make_answers,
     make_calibration,
     make_evaluation,
     make_labels,
-    make_metrics,
     make_pairs,
     make_policy,
     make_prompts,
@@ -21,7 +20,9 @@ from hrlaif.make import (
     make_sft,
     make_verifications,
 )
+from hrlaif.make_benchmarks import make_benchmark_items, make_benchmarks
 from hrlaif.make_human import make_ratings, make_votes
+from hrlaif.make_metrics import make_metrics
 from hrlaif.make_red_team import make_red_team, make_regression
 from hrlaif.make_report import make_report
 from hrlaif.plan import Stage
@@ -80,12 +81,37 @@ def _regression(config: Config) -> object:
     return [_harm_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
+def _benchmarks(config: Config) -> object:
+    """Benchmarks depend on what their files hold, not on where these lie."""
+    every = config.evaluation.benchmarks
+    hashes = [[artifacts.file_hash(file) for file in benchmarks.files_of(one)] for one in every]
+    return [[one.model_dump(mode="json", exclude={"path"}) for one in every], hashes, config.evaluation.max_tokens]
+
+
+def _asking(config: Config) -> object:
+    """How benchmarks are asked, and who judges where one is judged."""
+    section = config.evaluation
+    is_judged = any(one.kind in JUDGED_KINDS for one in section.benchmarks)
+    cuts = harm_cuts(config, judge=(section.judge or config.judge).model)
+    judge = [section.judge or _judge(config), cuts] if is_judged else None
+    return [config.model, section.temperature, section.top_p, judge]
+
+
 def _votes(config: Config, name: str = human_eval.VOTES) -> Path:
     """Votes come from people, whenever they do: no stage makes them, and what rests on them follows their state."""
     return Path(config.run_dir) / name
 
 
 STAGES: tuple[Stage, ...] = (
+    Stage(
+        "benchmark_items",
+        "sample",
+        (),
+        "benchmark_items.jsonl",
+        _benchmarks,
+        make_benchmark_items,
+        wanted=lambda config: bool(config.evaluation.benchmarks),
+    ),
     Stage(
         "sft",
         "sft",
@@ -214,6 +240,17 @@ STAGES: tuple[Stage, ...] = (
         extra="train",
     ),
     Stage(
+        "benchmarks",
+        "evaluate",
+        ("benchmark_items.jsonl", "{arm}/policy", "sft"),
+        "{arm}/benchmarks.jsonl",
+        _asking,
+        make_benchmarks,
+        extra="train",
+        over="every",
+        wanted=lambda config: bool(config.evaluation.benchmarks),
+    ),
+    Stage(
         "ratings",
         "evaluate",
         ("answers/{every}.jsonl",),
@@ -225,10 +262,12 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "metrics",
         "evaluate",
-        ("evaluation.jsonl", "ratings", "{every}/policy"),
+        ("evaluation.jsonl", "ratings", "{every}/policy", "{every}/benchmarks.jsonl"),
         "metrics.json",
         harm_quality,
         make_metrics,
+        # Votes are counted where answers are, also after the trained models have been moved away.
+        takes_what_is_there=True,
     ),
     Stage(
         "report",

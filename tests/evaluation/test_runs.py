@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from hrlaif.evaluation import mean_of_runs
+from pathlib import Path
+
+from hrlaif.artifacts import write_records
+from hrlaif.evaluation import mean_of_folders, mean_of_runs
 from hrlaif.types import Evaluation, Finish, Response, Satisfaction, Task, Verdict
 
 YES, NO, UNREADABLE = Satisfaction.YES, Satisfaction.NO, Satisfaction.UNREADABLE
@@ -42,3 +45,12 @@ def test_two_runs_have_no_mean_and_neither_have_runs_on_other_prompts() -> None:
     assert len(mean_of_runs([run(YES, YES), run(YES, NO)])) == 1
     apart = [[row("start", f"{name}{n}", NO) for n in range(3)] for name in "abc"]
     assert len(mean_of_runs(apart)) == 1
+
+
+def test_folders_have_a_mean_where_all_of_them_are_evaluated(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders[:2]:
+        write_records(folder / "evaluation.jsonl", run(YES, NO), fingerprint="e")
+    assert mean_of_folders(folders) == []
+    write_records(folders[2] / "evaluation.jsonl", run(YES, YES), fingerprint="e")
+    assert mean_of_folders(folders) == mean_of_runs([run(YES, NO), run(YES, NO), run(YES, YES)])

@@ -1,6 +1,7 @@
 """The configuration of a run: its sections, and the TOML files that hold it."""
 
 from hrlaif.config.base import Section
+from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, BenchmarkKind, BenchmarkMode, BenchmarkSection
 from hrlaif.config.file import dump, load, parse
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
@@ -12,6 +13,7 @@ from hrlaif.config.judge import (
     JudgeSection,
     PanelMember,
 )
+from hrlaif.config.scale import RaySection
 from hrlaif.config.sections import (
     BUNDLED,
     CATEGORY,
@@ -41,11 +43,16 @@ from hrlaif.config.sections import (
 __all__ = [
     "BUNDLED",
     "CATEGORY",
+    "CHOICE_KINDS",
+    "JUDGED_KINDS",
     "JUDGE_PROMPTS",
     "PROMPT_FIELDS",
     "STANDARD_PROMPT",
     "Adaptive",
     "Arm",
+    "BenchmarkKind",
+    "BenchmarkMode",
+    "BenchmarkSection",
     "Config",
     "EarlyStopSection",
     "EndpointSection",
@@ -64,6 +71,7 @@ __all__ = [
     "PolicySection",
     "PromptSource",
     "PromptsSection",
+    "RaySection",
     "RedTeamSection",
     "ReportSection",
     "ResponsesSection",

@@ -8,8 +8,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
+from hrlaif.config.benchmarks import Benchmarks
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
+from hrlaif.config.scale import Scaled
 from hrlaif.errors import ConfigError
 from hrlaif.types import Basis, Split, Task
 
@@ -328,8 +330,9 @@ class PolicySection(Section):
 
 
 class EvaluationSection(Section):
-    """How arms are compared. `train_prompts` adds answers to that many training prompts for the reward figures.
+    """How arms are compared, on prompts and on public `benchmarks` (docs/benchmarks.md).
 
+    `train_prompts` adds answers to that many training prompts for the reward figures.
     `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
     hundred tokens dearer per open answer, and only for judges that can write JSON. `harm_calibration` is what `hrlaif
     calibrate harm --out` wrote about the judge: its scores on harm and refusals are cut as fitted there, here and in
@@ -343,6 +346,7 @@ class EvaluationSection(Section):
     reasons: bool = False
     judge: JudgeEndpoint | None = None
     harm_calibration: str = ""
+    benchmarks: Benchmarks = ()
 
 
 class ReportSection(Section):
@@ -359,7 +363,7 @@ class ReportSection(Section):
 Arm = Literal["rlaif", "hrlaif", "human"]
 
 
-class Config(Section):
+class Config(Scaled):
     """The whole configuration of one run.
 
     `processes` is how many of them train reward models and policies together (0: one for each GPU of this machine).

@@ -13,13 +13,15 @@ from hrlaif.artifacts import read_records
 from hrlaif.config import Config
 from hrlaif.estimate.assumptions import HIGH, LOW, Assumptions
 from hrlaif.estimate.counting import Tally
-from hrlaif.estimate.rehearsal import CALIBRATION, ON_PROMPTS, Known, Parts, rehearse
+from hrlaif.estimate.rehearsal import BENCHMARKS, CALIBRATION, ON_PROMPTS, Known, Parts, rehearse
 from hrlaif.estimate.summary import summarise
 from hrlaif.estimate.tokens import counter
+from hrlaif.models.base import Calls
 from hrlaif.models.ledger import Ledger
 from hrlaif.pipeline import STAGES
 from hrlaif.plan import finished, plan
 from hrlaif.progress import track
+from hrlaif.run import CALLS, shared_ledger
 from hrlaif.types import Prompt, Split, Task
 
 # With more prompts than this, some of each kind stand for the others.
@@ -49,7 +51,7 @@ def estimate(
         prompts = loading.load(config.prompts, seed=config.seed)
     tokens = counter(config, tokenizer)
     samples = _samples(prompts)
-    with _paid(folder / "calls.sqlite") as ledger:
+    with _paid(config) as ledger:
         train = sum(prompt.split is Split.TRAIN for prompt in prompts)
         known = Known(folder, made, ledger, train, tokens.count)
         calibration = Tally()
@@ -62,7 +64,8 @@ def estimate(
                 [
                     step
                     for step in steps
-                    if step.stage.name in (*CALIBRATION, *ON_PROMPTS) and step.stage.name != "answers"
+                    if step.stage.name in (*CALIBRATION, *ON_PROMPTS, *BENCHMARKS)
+                    and step.stage.name not in ("answers", "benchmark_items")
                 ],
                 tallies,
                 made=made,
@@ -86,6 +89,9 @@ def _tally(config: Config, samples: Sequence[Sample], assumed: Assumptions, know
         tally.seen.clear()
         tally.weight = weight
         rehearse(config, prompts, assumed, stages=ON_PROMPTS, known=known, tally=tally)
+    tally.seen.clear()
+    tally.weight = 1.0
+    rehearse(config, [], assumed, stages=BENCHMARKS, known=known, tally=tally)
     return tally
 
 
@@ -109,9 +115,13 @@ def _samples(prompts: Sequence[Prompt]) -> list[Sample]:
 
 
 @contextlib.contextmanager
-def _paid(path: Path) -> Iterator[Ledger | None]:
-    if not path.exists():
+def _paid(config: Config) -> Iterator[Calls | None]:
+    path = Path(config.run_dir) / CALLS
+    if config.ledger:
+        with shared_ledger(config.ledger) as shared:
+            yield shared
+    elif path.exists():
+        with Ledger(path, read_only=True) as ledger:
+            yield ledger
+    else:
         yield None
-        return
-    with Ledger(path, read_only=True) as ledger:
-        yield ledger

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+from hrlaif.artifacts import read_records
 from hrlaif.evaluation.summary import SHARES
 from hrlaif.evaluation.table import MEASURES, NONE, cell
 from hrlaif.metrics import DIFFERENCE, FEWEST_RUNS, SHARE, Scale, mean_over_runs
@@ -13,6 +15,15 @@ _WON = {Verdict.FIRST: 1.0, Verdict.TIE: 0.5, Verdict.SECOND: 0.0}
 _WIN_RATIO = "win_ratio"
 Rows = Mapping[str, Mapping[str, Evaluation]]
 Reader = Callable[[Mapping[str, Evaluation]], float | None]
+
+
+def mean_of_folders(folders: Sequence[Path]) -> list[list[str]]:
+    """`mean_of_runs` of run folders; nothing where a run has no evaluation, or nothing can be averaged."""
+    files = [folder / "evaluation.jsonl" for folder in folders]
+    if len(files) < FEWEST_RUNS or not all(file.exists() for file in files):
+        return []
+    table = mean_of_runs([list(read_records(file, Evaluation)) for file in files])
+    return table if len(table) > 1 else []
 
 
 def mean_of_runs(runs: Sequence[Sequence[Evaluation]]) -> list[list[str]]:
