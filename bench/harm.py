@@ -1,12 +1,12 @@
 """How well a real judge tells refusals and harmful responses, by the wording of its questions.
 
-python bench/harm.py --data harm_labels.jsonl --gguf JUDGE.gguf [--each 60] [--versions shipped,...] [--json FILE]
+python bench/harm.py --data harm_labels.jsonl --gguf JUDGE.gguf [--each 60] [--versions shipped,...] [--out FILE]
 
 A version is a few questions of bench/harm/questions.jsonl whose log-odds are added up; `shipped` is what `hrlaif
-calibrate harm` asks. Rows are drawn in strata, and each belongs to one half by a hash of its prompt: "fitted" is the
-accuracy on each half with the threshold that is best on the other one. All questions on one response follow each
-other, so that its text is read once, and every call is kept in the folder's ledger: a bench that was stopped goes on,
-and another version pays for its new questions only. Texts are never printed.
+calibrate harm` asks, and --out takes what it would write. Rows are drawn in strata, and each belongs to one half by a
+hash of its prompt: versions are cut and chosen on the first half and measured on the second. All questions on one
+response follow each other, so that its text is read once, and every call is kept in the folder's ledger: a bench that
+was stopped goes on, and another version pays for its new questions only. Texts are never printed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import itertools
 import json
 import math
 import re
@@ -22,12 +21,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from claims import Claim, report
-from hrlaif.artifacts import read_records
+from hrlaif.artifacts import read_records, write_json
 from hrlaif.judges.ask import choose, render, template
-from hrlaif.judges.calibrate_harm import HarmRow, Reading, quality, read_row
+from hrlaif.judges.calibrate_harm import HarmRow, calibrate_rows, score_row
 from hrlaif.judges.harm import definition
+from hrlaif.judges.harm_cuts import Scored, fitted_cut
 from hrlaif.judges.surface import is_sure_refusal
 from hrlaif.metrics import wilson
 from hrlaif.models.base import ChatModel
@@ -89,6 +90,13 @@ class Version:
 
 
 VERSIONS = {
+    "carries": Version({"carries_abc": 1}, {"carries_abc": -1}),
+    "carries-both-orders": Version(
+        {"carries_abc": 0.5, "carries_cba": 0.5}, {"carries_abc": -0.5, "carries_cba": -0.5}
+    ),
+    "abc+carries": Version({"refusal_3": 1, "carries_abc": 1}, {"harm_1": 2, "refusal_3": -0.5, "carries_abc": -0.5}),
+    "abc+useful": Version({"refusal_3": 1, "useful_3": 1}),
+    "harm-both-wordings": Version({}, {"harm_1": 1, "harm_2": 1, "refusal_3": -1}),
     "abc": Version({"refusal_3": 1}, {"harm_1": 2, "refusal_3": -1}),
     "abc-end": Version({"refusal_3_end": 1}),
     "abc-end+useful": Version({"refusal_3_end": 1, "useful_3_end": 1}),
@@ -165,13 +173,10 @@ Known = list[tuple[bool, float | None, int]]
 """What people say, the score, and the half, of each row."""
 
 
-def threshold(rows: Known) -> float:
-    """The score that parts these rows best; the middle one of several."""
-    values = sorted({score for _, score, _ in rows if score is not None})
-    cuts = [0.0, *((one + other) / 2 for one, other in itertools.pairwise(values))]
-    right = [sum((score is not None and score > cut) is known for known, score, _ in rows) for cut in cuts]
-    best = sorted(cut for cut, count in zip(cuts, right, strict=True) if count == max(right))
-    return best[len(best) // 2]
+def cut_on(rows: Known) -> float:
+    """The score that parts the rows of the first half best, see `fitted_cut`."""
+    first = [Scored(known, score) for known, score, side in rows if side == 0 and score is not None]
+    return fitted_cut(first) or 0.0
 
 
 def _claim(metric: Metric, at_least: float | None = None) -> Claim:
@@ -189,9 +194,10 @@ def version_claims(name: str, kind: str, rows: Known) -> Iterator[Claim]:
     known = [truth for truth, _, _ in rows]
     target = TARGET if kind == REFUSAL else ALWAYS
     yield _claim(_share([a is b for a, b in zip(yes, known, strict=True)], f"{name}, {kind}: accuracy"), target)
-    cuts = [threshold([row for row in rows if row[2] != side]) for side in (0, 1)]
-    fitted = [(score is not None and score > cuts[side]) is truth for truth, score, side in rows]
-    yield _claim(_share(fitted, f"{name}, {kind}: fitted on the other half"), target)
+    cut = cut_on(rows)
+    for side, name_of_half in enumerate(("where it was cut and chosen", "held out")):
+        right = [(score is not None and score > cut) is truth for truth, score, half_of in rows if half_of == side]
+        yield _claim(_share(right, f"{name}, {kind}: {name_of_half}"), target if side else None)
     if kind == HARM:
         yield _claim(_share([truth for truth, said in zip(known, yes, strict=True) if said], f"{name}: precision"))
         yield _claim(_share([said for truth, said in zip(known, yes, strict=True) if truth], f"{name}: recall"))
@@ -206,9 +212,8 @@ def version_claims(name: str, kind: str, rows: Known) -> Iterator[Claim]:
     yield _claim(_share([score is None for _, score, _ in rows], f"{name}, {kind}: unreadable"))
 
 
-def shipped_claims(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> Iterator[Claim]:
-    """What `hrlaif calibrate harm` says of these rows."""
-    found = quality(rows, readings)
+def shipped_claims(found: dict[str, Any]) -> Iterator[Claim]:
+    """What `hrlaif calibrate harm` says of these rows: with fitted cuts, held out, and of the judge's own word."""
     for key, target in (
         ("refusal_accuracy", TARGET),
         ("accuracy", ALWAYS),
@@ -219,12 +224,11 @@ def shipped_claims(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> Iter
             bounds = found[f"{key}_low"], found[f"{key}_high"]
             met = None if target is None else value >= target
             yield Claim(f"shipped: {key}", value, *bounds, "share", f">= {target:g}" if target else "", met)
-    for key in ("precision", "recall"):
-        if (value := found[key]) is not None:
-            yield Claim(f"shipped: {key}", value, value, value, "share")
-    share = wilson(found["unjudged"], len(rows), name="shipped: unjudged")
-    yield _claim(share)
-    yield Claim("shipped: calls a row", *[found["calls"] / len(rows)] * 3, "calls")
+    for key, value in found.items():
+        if value is not None and (key in ("precision", "recall") or key.startswith("cut_") or key.endswith("_uncut")):
+            yield Claim(f"shipped: {key}", value, value, value, "nats" if key.startswith("cut_") else "")
+    yield _claim(wilson(found["unjudged"], found["rows"], name="shipped: unjudged"))
+    yield Claim("shipped: calls a row", *[found["calls"] / found["rows"]] * 3, "calls")
 
 
 def surface_claims(rows: Sequence[HarmRow]) -> Iterator[Claim]:
@@ -245,12 +249,13 @@ def surface_claims(rows: Sequence[HarmRow]) -> Iterator[Claim]:
     yield _claim(sure([row for row in rows if row.harmful == 0 and row.task == HARM], "surest refusals among harmless"))
 
 
-async def measured(model: ChatModel, rows: Sequence[HarmRow], names: Sequence[str], kept: Path) -> list[Claim]:
+async def measured(
+    model: ChatModel, rows: Sequence[HarmRow], names: Sequence[str], kept: Path, out: Path | None
+) -> list[Claim]:
     """Every row in every version, row by row; what each question said goes into `kept`, for other sums of them."""
     questions = {one["name"]: Question(**one) for one in map(json.loads, QUESTIONS.read_text().splitlines())}
     versions = [name for name in names if name != SHIPPED]
     seen: dict[tuple[str, str], Known] = {}
-    readings: list[Reading] = []
     with Progress("harm", len(rows)) as progress, kept.open("w", encoding="utf-8") as file:
         async with model:
             for row in rows:
@@ -261,10 +266,16 @@ async def measured(model: ChatModel, rows: Sequence[HarmRow], names: Sequence[st
                 for name, score in scores(versions, row, said).items():
                     seen.setdefault((name, row.task), []).append((known, score, half(row)))
                 if SHIPPED in names:
-                    readings.append(await read_row(model, row))
+                    await score_row(model, row, asks_harm=True)
                 progress.advance()
     found = [claim for (name, kind), part in seen.items() for claim in version_claims(name, kind, part)]
-    return found + (list(shipped_claims(rows, readings)) if readings else [])
+    if SHIPPED not in names:
+        return found
+    # Most was asked above, where the text was read anyway, and is in the ledger.
+    calibration = await calibrate_rows(rows, model, window=1)
+    if out:
+        write_json(out, calibration)
+    return found + list(shipped_claims(calibration))
 
 
 def main() -> None:
@@ -275,13 +286,16 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=60, help="rows of each kind, 0: all")
     parser.add_argument("--limit", type=int, help="stop after so many rows")
     parser.add_argument("--versions", default=",".join([SHIPPED, *VERSIONS]))
+    parser.add_argument("--out", type=Path, help="a file for evaluation.harm_calibration of a run")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     every = list(read_records(options.data, HarmRow))
     names = options.versions.split(",")
     with judge(options) as model:
         claims = asyncio.run(
-            measured(model, sample(every, options.each)[: options.limit], names, options.folder / "scores.jsonl")
+            measured(
+                model, sample(every, options.each)[: options.limit], names, options.folder / "scores.jsonl", options.out
+            )
         )
     report([*surface_claims(every), *claims], options.json)
 

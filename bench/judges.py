@@ -23,14 +23,19 @@ def add_judge_options(parser: argparse.ArgumentParser, folder: str) -> None:
 
 
 @contextlib.contextmanager
-def judge(options: argparse.Namespace) -> Iterator[HttpModel]:
-    """The judge that the options name, with a ledger in their folder; the bundled model if they name none."""
+def endpoint(options: argparse.Namespace) -> Iterator[EndpointSection]:
+    """The endpoint that the options name or that serves their model; the bundled model if they name none."""
     options.folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(options.folder / "calls.sqlite"))
-        if options.judge_url:
-            section = EndpointSection(url=options.judge_url, model=options.judge_model)
-        else:
-            # One slot: the two orders of a pair follow each other, and the second finds the request read already.
-            section = stack.enter_context(bundled.serve(options.gguf, threads=options.threads, slots=1))
+    if options.judge_url:
+        yield EndpointSection(url=options.judge_url, model=options.judge_model)
+        return
+    # One slot: the two orders of a pair follow each other, and the second finds the request read already.
+    with bundled.serve(options.gguf, threads=options.threads, slots=1) as section:
+        yield section
+
+
+@contextlib.contextmanager
+def judge(options: argparse.Namespace) -> Iterator[HttpModel]:
+    """The judge that the options name, with a ledger in their folder."""
+    with endpoint(options) as section, Ledger(options.folder / "calls.sqlite") as ledger:
         yield HttpModel(section, ledger=ledger)

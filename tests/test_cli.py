@@ -105,7 +105,7 @@ def test_a_wrong_configuration_is_explained(tmp_path: Path, config: str, expecte
         (["--set", "policy.stpes=3"], "policy.stpes: unknown key; did you mean 'steps'?"),
         (["--set", "policy.steps=none"], "policy.steps: Input should be a valid integer"),
         (["--set", "policy"], "--set: 'policy' is not key=value"),
-        (["--arms", "rlaif,dpo"], "arms.1: Input should be 'rlaif' or 'hrlaif' (seen: 'dpo')"),
+        (["--arms", "rlaif,dpo"], "arms.1: Input should be 'rlaif', 'hrlaif' or 'human' (seen: 'dpo')"),
         (["--judge-url", "http://h/v1"], "--judge-url, --judge-model: 1 problem(s):\n  judge: has a url but no model"),
         (["--judge-model", "m"], "judge: names the model 'm' but no url"),
         (["--judge-url", "h:8000", "--judge-model", "m"], "'h:8000' is not an http(s) address"),

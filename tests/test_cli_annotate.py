@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hrlaif import config as configuration
-from hrlaif.artifacts import read_json, read_records, write_records
+from hrlaif.artifacts import read_json, read_records, write_manifest, write_records
 from hrlaif.cli import app
 from hrlaif.config import parse
 from hrlaif.human_eval import Study
@@ -40,6 +40,8 @@ def run_folder(folder: Path, *, same: bool = False) -> Path:
             for one in answers
         ]
     write_records(folder / "evaluation.jsonl", rows, fingerprint="e")
+    (folder / "rlaif" / "policy").mkdir(parents=True)
+    write_manifest(folder / "rlaif" / "policy", fingerprint="t")
     (folder / "config.toml").write_text(configuration.dump(config))
     return folder
 

@@ -295,9 +295,9 @@ def test_column_maps_name_our_fields(tmp_path: Path) -> None:
 
 
 def test_arms_are_known_and_each_is_named_once(tmp_path: Path) -> None:
-    assert "arms.0: Input should be 'rlaif' or 'hrlaif' (seen: 'dpo')" in message(tmp_path, 'arms = ["dpo"]')
+    assert "arms.0: Input should be 'rlaif', 'hrlaif' or 'human' (seen: 'dpo')" in message(tmp_path, 'arms = ["dpo"]')
     assert "arms: needs at least one" in message(tmp_path, "arms = []")
-    assert "arms: needs at least one of rlaif, hrlaif, each at most once" in message(
+    assert "arms: needs at least one of rlaif, hrlaif, human, each at most once" in message(
         tmp_path, 'arms = ["rlaif", "rlaif"]'
     )
 

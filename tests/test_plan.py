@@ -262,6 +262,24 @@ def test_a_setting_reaches_the_stages_whose_result_it_changes(
     assert {name for name in before if before[name] != after[name]} == stale
 
 
+@pytest.mark.parametrize(
+    ("kind", "change", "stale"),
+    [
+        ("gsm8k", {"judge": {"url": "http://a/v1", "model": "m"}}, set()),
+        ("xstest", {"judge": {"url": "http://a/v1", "model": "m"}}, {"benchmarks"}),
+        ("gsm8k", {"temperature": 0.5}, {"benchmarks"}),
+        ("gsm8k", {"max_tokens": 7}, {"benchmark_items"}),
+    ],
+)
+def test_benchmarks_depend_on_the_judge_only_where_it_scores_them(
+    tmp_path: Path, kind: str, change: dict[str, object], stale: set[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}")
+    section = {"benchmarks": [{"name": "b", "kind": kind, "path": str(tmp_path / "rows.jsonl")}]}
+    before, after = (fingerprints(config_for(tmp_path, evaluation={**section, **changed})) for changed in ({}, change))
+    assert {name for name in before if before[name] != after[name] and "benchmark" in name} == stale
+
+
 def fingerprints(config: Config) -> dict[str, str]:
     """What each stage's own settings make of its fingerprint."""
     found: dict[str, str] = {}

@@ -10,19 +10,16 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from hrlaif import cli_annotate, cli_handoff, cli_seeds
+from hrlaif import cli_annotate, cli_calibrate, cli_handoff, cli_seeds
 
 if TYPE_CHECKING:
-    from hrlaif.config import Config, EndpointSection, JudgeSection
-    from hrlaif.judges.panel import Panel
-    from hrlaif.models.base import ChatModel
+    from hrlaif.config import Config
     from hrlaif.plan import Step
     from hrlaif.run import Run
 
@@ -36,10 +33,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-calibrate_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="How good a verifier or a judge is on labelled rows."
-)
-app.add_typer(calibrate_app, name="calibrate")
 
 Parameters = ParamSpec("Parameters")
 JudgeUrl = Annotated[str, typer.Option(help="OpenAI-compatible endpoint of the judge, e.g. http://127.0.0.1:8000/v1.")]
@@ -120,7 +113,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to wr
 def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration file (TOML).", show_default=False)],
     settings: Set = None,
-    arms: Annotated[str, typer.Option(help="Comma-separated: rlaif, hrlaif, or both.")] = "",
+    arms: Annotated[str, typer.Option(help="Comma-separated: rlaif, hrlaif, human.")] = "",
     judge_url: JudgeUrl = "",
     judge_model: JudgeModel = "",
     as_json: Json = False,
@@ -206,12 +199,11 @@ def _print_table(rows: list[list[str]]) -> None:
     (console if console.is_terminal else Console(width=200)).print(shown)
 
 
-MOST_COLUMNS = 8
 JUDGED = ("label", "red-team", "evaluate")
 STAGE_COMMANDS = {
     "sft": "Fine-tune the starting policy (where sft.sources are set).",
     "sample": "Load the prompts and draw the training responses.",
-    "label": "Calibrate the judge, check final answers, label both arms.",
+    "label": "Calibrate the judge, check final answers, label the arms.",
     "red-team": "Attack the policy, judge its answers, rewrite harmful ones.",
     "pairs": "Turn labels and red-team cases into preference pairs.",
     "reward": "Train the reward models.",
@@ -269,128 +261,22 @@ def report(
 @app.command()
 @_reported
 def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]) -> None:
-    """Show arms and runs side by side."""
+    """Show arms and runs side by side, and a mean of runs."""
     from hrlaif.artifacts import read_json
-    from hrlaif.evaluation import compare_runs
+    from hrlaif.evaluation import compare_runs, mean_of_folders
 
     names = {folder.resolve().name for folder in folders}
     titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
     summaries = [read_json(folder / "metrics.json") for folder in folders]
     _print_table(compare_runs(dict(zip(titles, summaries, strict=True))))
+    if mean := mean_of_folders(folders):
+        _print_table(mean)
 
 
 cli_handoff.add_to(app, _reported)
 cli_seeds.add_to(app, _reported, _print_table)
 cli_annotate.add_to(app, _reported)
-
-
-@calibrate_app.command("verifier")
-@_reported
-def calibrate_verifier(
-    file: Annotated[Path, typer.Argument(help="Rows of the schema `verify` (JSONL).")], as_json: Json = False
-) -> None:
-    """Accuracy, precision and recall of the rule verifiers on labelled responses."""
-    from hrlaif.verifiers import calibrate
-
-    _show_quality(calibrate(file), as_json=as_json)
-
-
-@calibrate_app.command("judge")
-@_reported
-def calibrate_judge(
-    file: Annotated[Path, typer.Argument(help="Rows of the schema `pair` (JSONL).")],
-    out: Annotated[Path, typer.Option(help="Where to write one Label per row.")] = Path("calibration_labels.jsonl"),
-    config: Annotated[
-        Path | None, typer.Option(help="Measure the judge or panel of this configuration.", show_default=False)
-    ] = None,
-    judge_url: JudgeUrl = "",
-    judge_model: JudgeModel = "",
-    as_json: Json = False,
-) -> None:
-    """Agreement, kappa, flip rate and position bias of the judge on pairs whose better response is known."""
-    from hrlaif import config as configuration
-    from hrlaif.judges.calibrate import calibrate
-    from hrlaif.prompts import read_calibration
-
-    pairs = read_calibration(file)
-    loaded = configuration.load(config) if config else configuration.Config()
-    section = _with_judge(loaded, judge_url, judge_model).judge
-    with _panel(section, out.with_name(out.name + ".calls.sqlite")) as panel:
-        found = calibrate(pairs, panel, out=out, tie_margin=loaded.labels.tie_margin if config else 0.0)
-    _show_quality(found, as_json=as_json)
-
-
-@calibrate_app.command("harm")
-@_reported
-def calibrate_harm(
-    file: Annotated[Path, typer.Argument(help="Rows of the schema `harm` (JSONL).")],
-    calls: Annotated[Path, typer.Option(help="Where paid calls are kept.")] = Path("calibration_harm.calls.sqlite"),
-    out: Annotated[
-        Path | None, typer.Option(help="A file for evaluation.harm_calibration of a run.", show_default=False)
-    ] = None,
-    judge_url: JudgeUrl = "",
-    judge_model: JudgeModel = "",
-    as_json: Json = False,
-) -> None:
-    """Accuracy of the harm and refusal judge on labelled responses."""
-    from hrlaif.artifacts import write_json
-    from hrlaif.judges.calibrate_harm import calibrate
-
-    with _judge(judge_url, judge_model, calls) as judge:
-        found = calibrate(file, judge)
-    if out is not None:
-        write_json(out, found)
-    _show_quality(found, as_json=as_json)
-
-
-@contextmanager
-def _judge(url: str, model: str, calls: Path) -> Iterator[ChatModel]:
-    """The judge named on the command line, or the bundled one; its calls are kept in a ledger beside the output."""
-    from hrlaif.config import Config
-
-    with _panel(_with_judge(Config(), url, model).judge, calls) as panel:
-        yield panel.judges[0].model
-
-
-@contextmanager
-def _panel(section: JudgeSection, calls: Path) -> Iterator[Panel]:
-    """Who compares under a configuration; the calls are kept in a ledger beside the output."""
-    from hrlaif.judges.panel import seat
-    from hrlaif.models.ledger import Ledger
-    from hrlaif.run import judging, needs_extra
-
-    with ExitStack() as stack:
-
-        @functools.cache
-        def bundled_model() -> EndpointSection:
-            _tell("judge: no endpoint is set, so the bundled 135M model judges; expect it to be near chance")
-            with needs_extra("bundled"):
-                from hrlaif.models import bundled
-            return stack.enter_context(bundled.serve())
-
-        def served(endpoint: EndpointSection) -> EndpointSection:
-            return endpoint if endpoint.url else bundled_model()
-
-        ledger = stack.enter_context(Ledger(calls))
-        yield seat(section, judging(ledger, budget_usd=section.budget_usd, served=served))
-
-
-def _show_quality(found: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(found))
-        return
-    flat = {key: value for key, value in found.items() if not isinstance(value, dict)}
-    _print_table([["", ""], *[[key, _shown(value)] for key, value in flat.items()]])
-    for key, parts in found.items():
-        if isinstance(parts, dict):
-            columns = list(dict.fromkeys(name for part in parts.values() if isinstance(part, dict) for name in part))
-            rows = [[key, *columns]]
-            rows += [[name, *[_shown(part.get(column)) for column in columns]] for name, part in parts.items()]
-            _print_table(rows if len(columns) <= MOST_COLUMNS else [list(column) for column in zip(*rows, strict=True)])
-
-
-def _shown(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+cli_calibrate.add_to(app, _reported, _print_table, _with_judge, _tell)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import typer
 
 if TYPE_CHECKING:
+    from hrlaif.config import Config
     from hrlaif.human_eval import Study
+    from hrlaif.human_eval.items import Item
 
 Command = Callable[..., None]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -24,12 +26,15 @@ def add_to(app: typer.Typer, reported: Callable[[Command], Command]) -> None:
 
 def annotate(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    on: Annotated[
+        str, typer.Option(help="evaluation: the arms' answers; training: what the human arm learns from.")
+    ] = "evaluation",
     raters: Annotated[str, typer.Option(help="Comma-separated names; new ones get a personal link.")] = "",
     renew: Annotated[str, typer.Option(help="Names that get a new link; the old one ends.")] = "",
     days: Annotated[float, typer.Option(help="How long new links are valid.", min=0.001)] = 14.0,
     overlap: Annotated[int, typer.Option(help="Raters for each pair of answers (new study).", min=1)] = 2,
     compare: Annotated[str, typer.Option(help="Which arms, e.g. hrlaif:start (new study; default: all).")] = "",
-    prompts: Annotated[int, typer.Option(help="At most so many evaluation prompts (new study; 0: all).", min=0)] = 0,
+    prompts: Annotated[int, typer.Option(help="At most so many prompts (new study; 0: all).", min=0)] = 0,
     checks: Annotated[int, typer.Option(help="Pairs with a known answer (new study; -1: a tenth).", min=-1)] = -1,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free port.", min=0, max=65535)] = 8321,
@@ -43,7 +48,7 @@ def annotate(
     source: Annotated[str, typer.Option("--from", help="argilla or label-studio.")] = "",
     links_only: Annotated[bool, typer.Option("--links-only", help="Print links, and end without serving.")] = False,
 ) -> None:
-    """Let people rate the arms' answers on a web page."""
+    """Let people rate answers or training responses blindly."""
     from hrlaif.errors import ConfigError
     from hrlaif.human_eval import import_votes, write_votes
 
@@ -52,9 +57,9 @@ def annotate(
         raise ConfigError(f"--lang: {lang!r} is not a language of the page. Use en, zh or auto.")
     if (raters or renew) and not port and not links_only:
         raise ConfigError("links need a fixed --port, or they end with this server. Choose one.")
-    with _study(
-        folder, raters=bool(raters or imported), overlap=overlap, compare=compare, most_prompts=prompts, checks=checks
-    ) as study:
+    path = _path(folder, on, compare)
+    wanted = bool(raters or imported)
+    with _study(path, wanted=wanted, overlap=overlap, compare=compare, most_prompts=prompts, checks=checks) as study:
         if imported is not None:
             print(import_votes(study, imported, source))
             return
@@ -74,11 +79,22 @@ def annotate(
         for line in _how_far(study):
             _tell(line)
     if not links_only:
-        _serve(folder, host=host, port=port, public_url=public_url, lang=lang)
+        _serve(path, host=host, port=port, public_url=public_url, lang=lang)
 
 
-def _serve(folder: Path, *, host: str, port: int, public_url: str, lang: str) -> None:
-    from hrlaif.human_eval import VOTES
+def _path(folder: Path, on: str, compare: str) -> Path:
+    """Where the votes on these responses are kept."""
+    from hrlaif.errors import ConfigError
+    from hrlaif.human_eval import TRAINING_VOTES, VOTES
+
+    if on not in ("evaluation", "training"):
+        raise ConfigError(f"--on: {on!r} is neither evaluation nor training.")
+    if on == "training" and compare:
+        raise ConfigError("--compare: all training responses are the start's. Leave it out with --on training.")
+    return folder / (TRAINING_VOTES if on == "training" else VOTES)
+
+
+def _serve(path: Path, *, host: str, port: int, public_url: str, lang: str) -> None:
     from hrlaif.run import needs_extra
 
     with needs_extra("web"):
@@ -88,7 +104,7 @@ def _serve(folder: Path, *, host: str, port: int, public_url: str, lang: str) ->
             f"warning: {host} can be reached from other machines, and what is sent over http can be read on the way. "
             "Put a proxy with https before it, or use a network that you trust."
         )
-    server = AnnotationServer(folder / VOTES, lang=lang)
+    server = AnnotationServer(path, lang=lang)
     serve(
         server,
         host=host,
@@ -125,19 +141,44 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _study(folder: Path, *, raters: bool, overlap: int, compare: str, most_prompts: int, checks: int) -> Study:
-    """The run's study, made from its answers where there is none yet."""
-    from hrlaif import artifacts, prompts
+def _study(path: Path, *, wanted: bool, overlap: int, compare: str, most_prompts: int, checks: int) -> Study:
+    """The study at this path, made from the run's responses where it is `wanted` and there is none yet."""
+    from hrlaif import prompts
     from hrlaif.errors import DataError
-    from hrlaif.human_eval import VOTES, Study, arm_items, check_items, comparisons, shuffled
+    from hrlaif.human_eval import TRAINING_VOTES, Study, check_items, shuffled
+    from hrlaif.make_human import training_items
     from hrlaif.run import open_folder
-    from hrlaif.types import Prompt, Response
 
-    path = folder / VOTES
-    config = open_folder(folder).config
-    if path.exists() or not raters:
+    config = open_folder(path.parent).config
+    if path.exists() or not wanted:
         # Without raters to come there is nothing to make one for, and the message says so.
         return Study(path)
+    same: list[tuple[str, str, str]] = []
+    if path.name == TRAINING_VOTES:
+        found, names = training_items(path.parent, config, most_prompts=most_prompts), ""
+    else:
+        found, same, names = _answers(path.parent, config, compare, most_prompts)
+    if not found:
+        why = f"the arms wrote the same {len(same)} times" if same else "the training responses are alike"
+        raise DataError(f"{path.parent}: no two answers to rate: {why}.")
+    langs = frozenset(one.prompt.lang for one in found)
+    count = checks if checks >= 0 else max(4, len(found) // 10)
+    known = check_items(prompts.calibration_pairs(), wanted=count, langs=langs, seed=config.seed)
+    _tell(f"new study: {len(found)} pairs of answers, {len(known)} pairs that check raters, overlap {overlap}")
+    if same:
+        _tell(f"{len(same)} pairs hold the same text twice: ties that nobody has to read")
+    items = shuffled([*found, *known], seed=config.seed)
+    return Study.create(path, items, seed=config.seed, overlap=overlap, same=same, compare=names)
+
+
+def _answers(
+    folder: Path, config: Config, compare: str, most_prompts: int
+) -> tuple[list[Item], list[tuple[str, str, str]], str]:
+    """The pairs of the arms' answers, those of equal texts, and which arms are compared."""
+    from hrlaif import artifacts
+    from hrlaif.human_eval import arm_items, comparisons
+    from hrlaif.types import Prompt, Response
+
     arms = ("start", *config.arms)
     asked = list(artifacts.read_records(folder / "prompts.jsonl", Prompt))
     answers = {
@@ -146,17 +187,7 @@ def _study(folder: Path, *, raters: bool, overlap: int, compare: str, most_promp
     }
     pairs = comparisons(compare, arms)
     found, same = arm_items(asked, answers, pairs, most_prompts=most_prompts)
-    if not found:
-        raise DataError(f"{folder}: no two answers to rate: the arms wrote the same {len(same)} times.")
-    langs = frozenset(one.prompt.lang for one in found)
-    wanted = checks if checks >= 0 else max(4, len(found) // 10)
-    known = check_items(prompts.calibration_pairs(), wanted=wanted, langs=langs, seed=config.seed)
-    _tell(f"new study: {len(found)} pairs of answers, {len(known)} pairs that check raters, overlap {overlap}")
-    if same:
-        _tell(f"{len(same)} pairs hold the same text twice: ties that nobody has to read")
-    names = ",".join(f"{first}:{second}" for first, second in pairs)
-    items = shuffled([*found, *known], seed=config.seed)
-    return Study.create(path, items, seed=config.seed, overlap=overlap, same=same, compare=names)
+    return found, same, ",".join(f"{first}:{second}" for first, second in pairs)
 
 
 def _how_far(study: Study) -> list[str]:

@@ -11,21 +11,30 @@ import typer
 
 Command = Callable[..., None]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
-ArmName = Annotated[str, typer.Option(help="rlaif or hrlaif.")]
+ArmName = Annotated[str, typer.Option(help="rlaif, hrlaif or human.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.", show_default=False)]
 TITLES = {
     "trl": "Files for TRL: preference pairs, prompts, settings of reward model, DPO and RLOO.",
     "openrlhf": "Files for OpenRLHF: preference pairs, prompts, scripts for reward model and PPO.",
     "verl": "Files for verl: Parquet prompts, a PPO script, the reward function.",
+}
+MODELS = {
+    "policy": "An arm's policy with a whole model card, to publish.",
+    "reward": "An arm's reward model with a whole model card, to publish.",
 }
 
 
 def add_to(app: typer.Typer, reported: Callable[[Command], Command]) -> None:
     """Add `export` and `serve-reward` to the command line; `reported` turns errors into messages and exit codes."""
     export_app = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Write a run as files for TRL, OpenRLHF or verl."
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Write a run for TRL, OpenRLHF or verl, or its models.",
     )
     for engine, title in TITLES.items():
         export_app.command(engine, help=title)(reported(_export(engine)))
+    for part, title in MODELS.items():
+        export_app.command(part, help=title)(reported(_export_model(part)))
     app.add_typer(export_app, name="export")
     app.command("serve-reward")(reported(serve_reward))
 
@@ -33,7 +42,7 @@ def add_to(app: typer.Typer, reported: Callable[[Command], Command]) -> None:
 def _export(engine: str) -> Command:
     def command(
         folder: RunFolder,
-        out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.", show_default=False)],
+        out: Out,
         arm: ArmName = "hrlaif",
         with_red_team: Annotated[
             bool, typer.Option("--with-red-team", help="Include red-team prompts and pairs: harmful texts.")
@@ -46,6 +55,20 @@ def _export(engine: str) -> Command:
         made = export(folder, config, engine=engine, arm=cast("Any", arm), out=out, with_red_team=with_red_team)
         print(made)
         print(f"Next: read {made / 'README.md'}", file=sys.stderr)
+
+    return command
+
+
+def _export_model(part: str) -> Command:
+    def command(folder: RunFolder, out: Out, arm: ArmName = "hrlaif") -> None:
+        from hrlaif.handoff import export_model
+        from hrlaif.handoff.cards import TO_FILL_IN
+        from hrlaif.run import open_folder
+
+        config = open_folder(folder).config
+        made = export_model(folder, config, part=cast("Any", part), arm=cast("Any", arm), out=out)
+        print(made)
+        print(f"Next: fill in what {made / 'README.md'} marks {TO_FILL_IN}", file=sys.stderr)
 
     return command
 

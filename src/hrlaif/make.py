@@ -9,24 +9,22 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from hrlaif import artifacts, human_eval, labels, pairs, prompts, responses, work
+from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
 from hrlaif.errors import DataError, GateError
 from hrlaif.judges.calibrate import calibrate
-from hrlaif.judges.harm_quality import harm_quality
+from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Contestant, Run
 from hrlaif.types import (
-    Evaluation,
     Label,
     Pair,
     Prompt,
     RedTeamCase,
     Response,
-    SatisfactionVerdict,
     Split,
     Task,
     Verification,
@@ -310,44 +308,7 @@ def make_evaluation(run: Run, step: Step) -> None:
         scorers={arm: run.scorer(arm) for arm in run.config.arms},
         tie_margin=run.config.labels.tie_margin,
         reasons=run.config.evaluation.reasons,
+        harm_cuts=harm_cuts(run.config, judge=(run.config.evaluation.judge or run.config.judge).model),
         path=step.path,
         fingerprint=step.fingerprint,
     )
-
-
-def make_ratings(run: Run, step: Step) -> None:
-    """Sum up people's votes on the answers that the run has now."""
-    answers = {
-        f"{name}:{response.id}": response.text
-        for name in ("start", *run.config.arms)
-        for response in read(run, f"answers/{name}.jsonl", Response)
-    }
-    with (
-        human_eval.Study(run.folder / human_eval.VOTES) as study,
-        artifacts.folder_artifact(step.path, fingerprint=step.fingerprint) as out,
-    ):
-        found = human_eval.outcomes_of(study, answers)
-        artifacts.write_records(out / "labels.jsonl", found.labels, fingerprint=step.fingerprint)
-        artifacts.write_records(out / "satisfaction.jsonl", found.satisfaction, fingerprint=step.fingerprint)
-        artifacts.write_json(out / "about.json", found.about)
-
-
-def make_metrics(run: Run, step: Step) -> None:
-    """Sum the evaluation up, with people's votes where there are any."""
-    from hrlaif import evaluation
-
-    people, ratings = None, run.folder / "ratings"
-    if ratings in step.inputs:
-        people = evaluation.People(
-            read(run, "ratings/labels.jsonl", Label),
-            read(run, "ratings/satisfaction.jsonl", SatisfactionVerdict),
-            artifacts.read_json(ratings / "about.json"),
-        )
-    rows = artifacts.read_records(run.folder / "evaluation.jsonl", Evaluation)
-    quality = harm_quality(run.config)
-    training: dict[str, list[dict[str, Any]]] = {
-        arm: evaluation.kept_steps(run.folder / arm / "policy") for arm in run.config.arms
-    }
-    summary = evaluation.summarise(rows, seed=run.config.seed, people=people, harm_quality=quality, training=training)
-    artifacts.write_json(step.path, summary)
-    artifacts.write_manifest(step.path, fingerprint=step.fingerprint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hrlaif import artifacts, red_team
+from hrlaif.judges.harm_quality import harm_cuts
 from hrlaif.make import of_split, read
 from hrlaif.plan import Step
 from hrlaif.run import Run
@@ -27,6 +28,7 @@ def make_red_team(run: Run, step: Step) -> None:
         seed=run.config.seed,
         path=step.path,
         fingerprint=step.fingerprint,
+        harm_cuts=harm_cuts(run.config, judge=run.config.judge.model),
         earlier=[case for path in rounds for case in artifacts.read_records(path, RedTeamCase)],
         round_number=step.round,
     )
@@ -42,6 +44,7 @@ def make_regression(run: Run, step: Step) -> None:
         seed=run.config.seed,
         path=step.path,
         fingerprint=step.fingerprint,
+        harm_cuts=harm_cuts(run.config, judge=run.config.judge.model),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hrlaif import artifacts, labels
 from hrlaif.make import labelled
+from hrlaif.make_human import judge_on_people
 from hrlaif.plan import Step
 from hrlaif.run import Run
 from hrlaif.types import Cost, Label, Verification
@@ -20,7 +21,7 @@ def make_report(run: Run, step: Step) -> None:
     from hrlaif import report
 
     artifacts.write_json(run.folder / "costs.json", costs(run, step))
-    facts = {"on_verified": judge_on_verified(run, step)}
+    facts = {"on_verified": judge_on_verified(run, step), "on_people": judge_on_people(run, step)}
     report.write(run.folder, run.config, facts=facts, show_harmful=run.show_harmful)
     if not run.show_harmful:
         artifacts.write_manifest(step.path, fingerprint=step.fingerprint)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hrlaif import artifacts, human_eval, prompts
-from hrlaif.config import BUNDLED, Config
-from hrlaif.judges.harm_quality import harm_quality
+from hrlaif import artifacts, benchmarks, human_eval, prompts
+from hrlaif.config import BUNDLED, JUDGED_KINDS, Config
+from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.make import (
     make_answers,
     make_calibration,
     make_evaluation,
     make_labels,
-    make_metrics,
     make_pairs,
     make_policy,
     make_prompts,
-    make_ratings,
     make_responses,
     make_reward,
     make_sft,
     make_verifications,
 )
+from hrlaif.make_benchmarks import make_benchmark_items, make_benchmarks
+from hrlaif.make_human import make_ratings, make_votes
+from hrlaif.make_metrics import make_metrics
 from hrlaif.make_red_team import make_red_team, make_regression
 from hrlaif.make_report import make_report
 from hrlaif.plan import Stage
@@ -54,6 +55,11 @@ def _judge(config: Config) -> object:
     return [config.judge.model or BUNDLED, config.judge.reply_max_tokens]
 
 
+def _harm_judge(config: Config) -> object:
+    """What the red team's verdicts depend on: the judge, and where its scores are cut."""
+    return [_judge(config), harm_cuts(config, judge=config.judge.model)]
+
+
 def _panel(config: Config) -> object:
     """What comparisons depend on: who votes, asked how, with what weight; not where they are served."""
     return [
@@ -63,22 +69,49 @@ def _panel(config: Config) -> object:
 
 
 def _evaluation_judge(config: Config) -> object:
-    return config.evaluation.judge or [_judge(config), _panel(config)]
+    judge = config.evaluation.judge
+    cuts = harm_cuts(config, judge=(judge or config.judge).model)
+    return [judge or [_judge(config), _panel(config)], cuts]
 
 
 def _regression(config: Config) -> object:
     """What the frozen set is made of and how it is answered and judged: the same in every round."""
     section = config.red_team
     decoding = [section.responses_per_attack, section.temperature, section.max_tokens]
-    return [_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
+    return [_harm_judge(config), config.model, section.strategies, section.attacks_per_prompt, decoding]
 
 
-def _votes(config: Config) -> Path:
+def _benchmarks(config: Config) -> object:
+    """Benchmarks depend on what their files hold, not on where these lie."""
+    every = config.evaluation.benchmarks
+    hashes = [[artifacts.file_hash(file) for file in benchmarks.files_of(one)] for one in every]
+    return [[one.model_dump(mode="json", exclude={"path"}) for one in every], hashes, config.evaluation.max_tokens]
+
+
+def _asking(config: Config) -> object:
+    """How benchmarks are asked, and who judges where one is judged."""
+    section = config.evaluation
+    is_judged = any(one.kind in JUDGED_KINDS for one in section.benchmarks)
+    cuts = harm_cuts(config, judge=(section.judge or config.judge).model)
+    judge = [section.judge or _judge(config), cuts] if is_judged else None
+    return [config.model, section.temperature, section.top_p, judge]
+
+
+def _votes(config: Config, name: str = human_eval.VOTES) -> Path:
     """Votes come from people, whenever they do: no stage makes them, and what rests on them follows their state."""
-    return Path(config.run_dir) / human_eval.VOTES
+    return Path(config.run_dir) / name
 
 
 STAGES: tuple[Stage, ...] = (
+    Stage(
+        "benchmark_items",
+        "sample",
+        (),
+        "benchmark_items.jsonl",
+        _benchmarks,
+        make_benchmark_items,
+        wanted=lambda config: bool(config.evaluation.benchmarks),
+    ),
     Stage(
         "sft",
         "sft",
@@ -121,14 +154,23 @@ STAGES: tuple[Stage, ...] = (
         "{arm}/labels.jsonl",
         lambda config: [_panel(config), config.labels],
         make_labels,
-        over="arms",
+        over="judged",
+    ),
+    Stage(
+        "votes",
+        "label",
+        ("prompts.jsonl", "responses.jsonl"),
+        "{arm}/labels.jsonl",
+        lambda config: human_eval.digest(_votes(config, human_eval.TRAINING_VOTES)),
+        make_votes,
+        over="human",
     ),
     Stage(
         "red_team",
         "red-team",
         ("prompts.jsonl", "sft", "{before}/policy", "{earlier}/red_team.jsonl"),
         "{round}/red_team.jsonl",
-        lambda config: [_judge(config), config.model, config.responses.endpoint, config.red_team],
+        lambda config: [_harm_judge(config), config.model, config.responses.endpoint, config.red_team],
         make_red_team,
         over="hrlaif",
         wanted=lambda config: config.red_team.enabled,
@@ -198,6 +240,17 @@ STAGES: tuple[Stage, ...] = (
         extra="train",
     ),
     Stage(
+        "benchmarks",
+        "evaluate",
+        ("benchmark_items.jsonl", "{arm}/policy", "sft"),
+        "{arm}/benchmarks.jsonl",
+        _asking,
+        make_benchmarks,
+        extra="train",
+        over="every",
+        wanted=lambda config: bool(config.evaluation.benchmarks),
+    ),
+    Stage(
         "ratings",
         "evaluate",
         ("answers/{every}.jsonl",),
@@ -209,10 +262,12 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "metrics",
         "evaluate",
-        ("evaluation.jsonl", "ratings", "{every}/policy"),
+        ("evaluation.jsonl", "ratings", "{every}/policy", "{every}/benchmarks.jsonl"),
         "metrics.json",
         harm_quality,
         make_metrics,
+        # Votes are counted where answers are, also after the trained models have been moved away.
+        takes_what_is_there=True,
     ),
     Stage(
         "report",

@@ -34,7 +34,8 @@ OPERATIONAL = {
 class Stage:
     """One step of the flow. In paths, `{arm}` stands for the arm, and `{every}` for start and each arm.
 
-    `over` says how often it runs: once, for each arm, for start and each arm, or for the hrlaif arm alone. A stage that
+    `over` says how often it runs: once, for each arm, for start and each arm, for each arm that a judge labels, or for
+    one arm alone. A stage that
     `takes_what_is_there` does without the inputs that are not made yet.
 
     Neighbouring stages with a `first_round` are gone through once for each round of the red team from that one on, of
@@ -50,7 +51,7 @@ class Stage:
     settings: Callable[[Config], object]
     make: Callable[[Run, Step], None]
     extra: str = ""
-    over: Literal["run", "arms", "every", "hrlaif"] = "run"
+    over: Literal["run", "arms", "every", "judged", "hrlaif", "human"] = "run"
     wanted: Callable[[Config], bool] = lambda _: True
     takes_what_is_there: bool = False
     first_round: int | None = None
@@ -113,7 +114,10 @@ def _arms(stage: Stage, every: Sequence[Contestant]) -> Sequence[Contestant | No
         return [None]
     if stage.over == "every":
         return every
-    return [arm for arm in every if arm == "hrlaif" or (arm != "start" and stage.over == "arms")]
+    arms = [arm for arm in every if arm != "start"]
+    if stage.over == "arms":
+        return arms
+    return [arm for arm in arms if (arm != "human" if stage.over == "judged" else arm == stage.over)]
 
 
 def _expand(pattern: str, arm: Contestant | None, every: Iterable[Contestant], place: tuple[int, int]) -> list[str]:

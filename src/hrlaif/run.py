@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hrlaif.models.http import HttpModel
     from hrlaif.models.shared_ledger import SharedLedger
 
-Contestant = Literal["start", "rlaif", "hrlaif"]
+Contestant = Literal["start", "rlaif", "hrlaif", "human"]
 OpenModel = Callable[[Sequence[EndpointSection]], "ChatModel"]
 # Requests handed to a local model at a time: large enough to sort by length, small enough to lose little in a crash.
 LOCAL_BLOCK = 64

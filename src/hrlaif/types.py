@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 
 class Task(str, Enum):
@@ -326,6 +326,41 @@ class Evaluation:
     judgements: tuple[Judgement, ...] = ()
     reward: float | None = None
     start_reward: float | None = None
+    cost: Cost = Cost()
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkItem:
+    """One row of a public benchmark, ready to be asked; the prompt's id is `BENCHMARK/ROW`.
+
+    `continuations` are the texts whose log-likelihoods are compared, in the order of the prompt's choices; empty where
+    the model writes an answer of at most `max_tokens`. `facts` is what only its kind's scoring reads.
+    """
+
+    benchmark: str
+    kind: str
+    mode: Literal["loglikelihood", "generative"]
+    prompt: Prompt
+    max_tokens: int
+    continuations: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkResult:
+    """One contestant on one row of a benchmark: yes or no by measure, None where nobody could say.
+
+    `evidence` is what the scores rest on: log-likelihoods (nats), the answer found, each instruction, the judge's word.
+    """
+
+    benchmark: str
+    kind: str
+    mode: Literal["loglikelihood", "generative"]
+    item_id: str
+    category: str
+    response: Response | None
+    scores: dict[str, bool | None]
+    evidence: dict[str, Any] = field(default_factory=dict)
     cost: Cost = Cost()
 
 

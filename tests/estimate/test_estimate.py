@@ -356,3 +356,19 @@ def test_assumptions_move_what_is_expected_and_not_the_bounds(tiny: Config) -> N
 def test_an_assumption_that_cannot_be_is_named(setting: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(expected)):
         parse_assumptions([setting])
+
+
+def test_benchmarks_that_a_judge_scores_are_counted_for_each_contestant(tiny: Config, tmp_path: Path) -> None:
+    lines = [f"- line {k} about them\\n- one more\\n-" for k in range(6)]
+    (tmp_path / "neutral_gardeners_1k.txt").write_text("\n".join(lines))
+    (tmp_path / "sums.jsonl").write_text(json.dumps({"question": "2 + 2?", "answer": "#### 4"}))
+    judged = {"name": "toxigen", "kind": "toxigen", "path": str(tmp_path / "neutral_gardeners_1k.txt")}
+    by_rule = {"name": "sums", "kind": "gsm8k", "path": str(tmp_path / "sums.jsonl")}
+    given = tiny.model_dump(mode="json", exclude_none=True)
+    given["evaluation"]["benchmarks"] = [judged, by_rule]
+    found = estimate(configuration.parse(given, where="test"), assumed=Assumptions())
+    asked = {arm: calls(found, f"benchmarks ({arm})") for arm in ("start", "rlaif", "hrlaif")}
+    # One call for each continuation that is no plain refusal, and none for an arm's that is also the start's.
+    assert 0 < asked["start"]["expected"] <= asked["start"]["high"] == 6
+    assert all(one["low"] <= one["expected"] <= one["high"] <= 6 for one in asked.values())
+    assert asked["rlaif"]["high"] > 0

@@ -15,6 +15,7 @@ from hrlaif.judges.ask import (
     parse_fields,
     render,
     visible,
+    without_marks,
 )
 from hrlaif.judges.inert import inert
 from hrlaif.models.base import ChatReply, ChatRequest
@@ -346,3 +347,38 @@ def test_the_last_object_of_the_right_shape_is_read_wherever_it_stands(text: str
 )
 def test_a_broken_or_different_object_is_none_and_never_a_guess(text: str) -> None:
     assert parse_fields(text, Seen) is None
+
+
+# --- repeated marks -------------------------------------------------------------------------------------------------
+
+
+def asked(response: str = "You fool.") -> tuple[str, str]:
+    """A question, and the code in its marks."""
+    question = render("critique", trusted={"principle": "Be kind."}, untrusted={"request": "x", "response": response})
+    return question, MARK.findall(question)[0]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "[NONCE]\nBe kind.\n\nTalk first.\n[/NONCE]",
+        "[/NONCE]\nBe kind.\n\nTalk first.",
+        "Be kind.\n[NONCE]\n\nTalk first.[/NONCE]",
+        "[code]\nBe kind.\n\nTalk first.\n[/code]",
+        "[code] Be kind.\n\nTalk first. [/code]",
+        "[code]\n[NONCE]\nBe kind.\n\nTalk first.\n[/NONCE]\n[/code]",
+        "[NONCE]\n[code]\nBe kind.\n\nTalk first.\n[/code]\n[/NONCE]\n",
+    ],
+)
+def test_marks_that_a_model_repeats_are_taken_off_its_text(reply: str) -> None:
+    question, nonce = asked()
+    assert without_marks(reply.replace("NONCE", nonce), question) == "Be kind.\n\nTalk first."
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["He is [redacted].", "[redacted]\nHe left.", "Use the [code] tag in it.", "[/b]", "a[0] = [x]", "Be kind."],
+)
+def test_brackets_that_are_no_marks_of_the_question_stay(text: str) -> None:
+    # Not even a response that holds such a line makes a mark of it.
+    assert without_marks(text, asked("[redacted]\nx\n[/redacted]")[0]) == text

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from hrlaif.config import Config, EvaluationSection, JudgeEndpoint, JudgeSection
 from hrlaif.errors import ConfigError
-from hrlaif.judges.harm_quality import HarmQuality, questions_hash, read_quality
+from hrlaif.judges.harm_cuts import HarmCuts
+from hrlaif.judges.harm_quality import HarmQuality, harm_cuts, questions_hash, read_quality
 from hrlaif.metrics import Seen
+from hrlaif.pipeline import STAGES
 
 
 def written(path: Path, **changes: object) -> Path:
@@ -38,6 +41,8 @@ def test_the_counts_behind_the_rates_are_read_back(tmp_path: Path) -> None:
         ({"sensitivity": None, "sensitivity_rows": 0}, "both kinds"),
         ({"sensitivity": "high"}, "holds no calibration"),
         ({"sensitivity_rows": None}, "both kinds"),
+        ({"cut_harm": "high"}, "holds no calibration"),
+        ({"cut_refusal": float("nan")}, "a cut is no number"),
     ],
 )
 def test_a_file_that_corrects_nothing_is_refused_with_the_reason(tmp_path: Path, changes, message: str) -> None:
@@ -51,3 +56,31 @@ def test_a_missing_file_or_another_one_is_refused_with_what_to_do(tmp_path: Path
     (tmp_path / "harm.json").write_text("[]")
     with pytest.raises(ConfigError, match="holds no calibration"):
         read_quality(tmp_path / "harm.json", judge="j")
+
+
+def test_the_cuts_are_read_back_for_the_judge_that_they_are_of(tmp_path: Path) -> None:
+    path = written(tmp_path, cut_refusal=-1.5, cut_harm=0.5, cut_harm_2=2)
+    cuts = HarmCuts(-1.5, (0.5, 2.0))
+    assert read_quality(path, judge="j").cuts == cuts
+
+    judge = JudgeSection(url="http://127.0.0.1:1/v1", model="k")
+    other = JudgeEndpoint(url="http://127.0.0.1:1/v1", model="j")
+    config = Config(judge=judge, evaluation=EvaluationSection(judge=other, harm_calibration=str(path)))
+    # The evaluation's judge has them; the red team's, which is another model, keeps its own word.
+    assert harm_cuts(config, judge="j") == cuts
+    assert harm_cuts(config, judge="k") == HarmCuts()
+    assert harm_cuts(Config(judge=judge), judge="k") == HarmCuts()
+
+
+def test_other_cuts_make_stale_what_is_judged_with_them_and_nothing_else(tmp_path: Path) -> None:
+    def settings(cut: float) -> dict[str, str]:
+        path = written(tmp_path, cut_harm=cut)
+        evaluation = EvaluationSection(harm_calibration=str(path))
+        config = Config(judge=JudgeSection(url="http://127.0.0.1:1/v1", model="j"), evaluation=evaluation)
+        names = ("verifications", "labels", "red_team", "regression", "evaluation", "metrics")
+        return {stage.name: repr(stage.settings(config)) for stage in STAGES if stage.name in names}
+
+    before, after = settings(0.5), settings(0.6)
+    assert {name for name in before if before[name] != after[name]} == {
+        *("red_team", "regression", "evaluation", "metrics")
+    }

@@ -118,3 +118,27 @@ def test_a_long_prompt_is_cut_on_the_left_as_in_training(tiny_model: Path, tmp_p
 def test_a_folder_without_a_reward_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no reward model here"):
         LocalReward(tmp_path)
+
+
+def test_log_likelihoods_of_options_are_the_sums_of_their_tokens_log_probabilities(tiny_model: Path) -> None:
+    sampler = LocalSampler(str(tiny_model), device="cpu")
+    texts = ("A", "a longer option", "ß")
+    for question in TEXTS:
+        messages = (Message("user", question),)
+        (found,) = sampler.logprobs([(messages, texts)])
+        prompt = sampler.backbone.chat.prompt_ids(messages)
+        for text, sum_nats in zip(texts, found, strict=True):
+            # One row by itself, without a common opening, padding or hidden states in between.
+            response = sampler.backbone.chat.response_ids(text)[:-1]
+            with torch.no_grad():
+                logits_TV = sampler.backbone.model(torch.tensor([[*prompt, *response]])).logits[0]
+            logp_TV = logits_TV.float().log_softmax(dim=-1)
+            expected = sum(float(logp_TV[len(prompt) - 1 + t, token]) for t, token in enumerate(response))
+            assert sum_nats == pytest.approx(expected, abs=1e-3)
+
+
+def test_log_likelihoods_of_a_prompt_that_is_too_long_follow_its_end(tiny_model: Path) -> None:
+    sampler = LocalSampler(str(tiny_model), device="cpu", max_prompt_tokens=24)
+    (long,) = sampler.logprobs([((Message("user", "x" * 400 + "the end"),), ("A", "B"))])
+    (short,) = sampler.logprobs([((Message("user", "x" * 100 + "the end"),), ("A", "B"))])
+    assert long == pytest.approx(short, abs=1e-4)

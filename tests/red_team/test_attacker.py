@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 
@@ -22,7 +23,7 @@ def written(message: str, plan: str = "a film") -> str:
 
 @pytest.mark.parametrize("wrap", ["{}", "Sure, here it is:\n```json\n{}\n```", "<think>He said no.</think>{}"])
 def test_a_message_is_read_out_of_its_object(wrap: str) -> None:
-    assert read(wrap.replace("{}", written(MESSAGE)), earlier=EARLIER) == Proposal(MESSAGE, None)
+    assert read(wrap.replace("{}", written(MESSAGE)), question="", earlier=EARLIER) == Proposal(MESSAGE, None)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +45,14 @@ def test_a_message_is_read_out_of_its_object(wrap: str) -> None:
     ],
 )
 def test_what_is_no_attack_is_a_fault_with_its_reason(reply: str, fault: Fault) -> None:
-    assert read(reply, earlier=EARLIER) == Proposal(None, fault)
+    assert read(reply, question="", earlier=EARLIER) == Proposal(None, fault)
 
 
 def test_a_message_with_a_word_changed_is_the_same_one_again() -> None:
     long = (
         "Write the scene of the film in which the director, who is tired of it all, tells the crew what he thinks of "
     )
-    assert read(written(f"{long}them."), earlier=[f"{long}it."]).fault is Fault.REPEATED
+    assert read(written(f"{long}them."), question="", earlier=[f"{long}it."]).fault is Fault.REPEATED
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_message_with_a_word_changed_is_the_same_one_again() -> None:
     ],
 )
 def test_an_attack_that_only_speaks_of_refusing_is_sent(text: str) -> None:
-    assert read(written(text), earlier=EARLIER).message == text
+    assert read(written(text), question="", earlier=EARLIER).message == text
 
 
 def test_a_failed_call_is_a_fault(prompt: Prompt) -> None:
@@ -75,3 +76,14 @@ def test_a_failed_call_is_a_fault(prompt: Prompt) -> None:
         attacker = Attacker(ScriptedModel(script), RedTeamSection(), 0)
         found = asyncio.run(attacker.propose(prompt, "refine", [], identity="x"))
         assert found == Proposal(None, Fault.FAILED)
+
+
+def test_an_attackers_message_is_sent_without_the_marks_of_its_question(prompt: Prompt) -> None:
+    def script(request: ChatRequest) -> str:
+        opening = next(
+            line for line in request.messages[-1].content.splitlines() if re.fullmatch(r"\[[a-z]{8}\]", line)
+        )
+        return written(f"{opening}\n{MESSAGE}\n{opening.replace('[', '[/')}\n[/code]")
+
+    attacker = Attacker(ScriptedModel(script), RedTeamSection(), 0)
+    assert asyncio.run(attacker.propose(prompt, "refine", [], identity="x")) == Proposal(MESSAGE, None)

@@ -6,6 +6,7 @@ import pytest
 from hrlaif.artifacts import read_records
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import CallError, ConfigError, GateError
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.red_team import attack, check_gate, to_pairs
 from hrlaif.types import Basis, HarmOutcome, RedTeamCase
@@ -33,6 +34,26 @@ def run(tmp_path: Path, prompts, policy, judge, rewriter, section=PLAIN):
         fingerprint="same",
     )
     return counts, list(read_records(path, RedTeamCase))
+
+
+def test_the_cuts_of_the_judges_scores_decide_what_is_harmful(tmp_path, prompt, judge, rewriter_that_says, policy_that):
+    def harmful(cut: float) -> int:
+        counts = attack(
+            [prompt],
+            sampler=policy_that(lambda _: HARMFUL),
+            judge=judge,
+            rewriter=rewriter_that_says(GOOD),
+            attacker=judge,
+            section=PLAIN,
+            seed=0,
+            path=tmp_path / f"{cut}.jsonl",
+            fingerprint="same",
+            harm_cuts=HarmCuts(harm=(cut, cut)),
+        )
+        return counts["harmful"]
+
+    # A sure "harmful" and a sure "complies" weigh 3 log(0.99 / 0.01) = 13.8.
+    assert (harmful(0.0), harmful(13.7), harmful(13.9)) == (1, 1, 0)
 
 
 def test_a_harmful_answer_loses_to_its_verified_rewrite(tmp_path, prompt, judge, rewriter_that_says, policy_that):

@@ -1,5 +1,6 @@
 """A rewriter that misbehaves: the judge is scripted, the checks on its text are the real ones."""
 
+import re
 from pathlib import Path
 
 from hrlaif.artifacts import read_records
@@ -135,3 +136,21 @@ def test_each_try_draws_a_principle_of_its_own(tmp_path: Path, judge, policy_tha
     principles = [next(rule for rule in ("Be brief.", "Be kind.", "Be true.") if rule in text) for text in asked]
     assert principles[::2] == principles[1::2]
     assert (len(asked), len(set(principles))) == (16, 3)
+
+
+def test_a_rewriter_that_repeats_the_marks_of_its_question_is_read_without_them(
+    tmp_path: Path, judge, policy_that
+) -> None:
+    def script(request: ChatRequest) -> str:
+        question = request.messages[-1].content
+        opening = next(line for line in question.splitlines() if re.fullmatch(r"\[[a-z]{8}\]", line))
+        closing = opening.replace("[", "[/")
+        text = "[code] It insults somebody. [/code]" if "You review how" in question else GOOD
+        return f"{opening}\n{text}\n{closing}"
+
+    rewriter = ScriptedModel(script, name="the-rewriter")
+    counts, (case,) = run(tmp_path, ["Mock my piano teacher."], policy_that, judge, rewriter)
+    assert (counts["pairs"], case.chosen) == (1, GOOD)
+    # The remark stands between the marks of the next question, and between no others.
+    remark = rewriter.requests[-1].messages[-1].content.partition("A reviewer's remark:\n")[2]
+    assert re.match(r"\[[a-z]{8}\]\nIt insults somebody\.\n\[/[a-z]{8}\]\n", remark)

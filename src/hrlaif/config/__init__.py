@@ -1,7 +1,9 @@
 """The configuration of a run: its sections, and the TOML files that hold it."""
 
 from hrlaif.config.base import Section
+from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, BenchmarkKind, BenchmarkMode, BenchmarkSection
 from hrlaif.config.file import dump, load, parse
+from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
     JUDGE_PROMPTS,
     STANDARD_PROMPT,
@@ -41,16 +43,22 @@ from hrlaif.config.sections import (
 __all__ = [
     "BUNDLED",
     "CATEGORY",
+    "CHOICE_KINDS",
+    "JUDGED_KINDS",
     "JUDGE_PROMPTS",
     "PROMPT_FIELDS",
     "STANDARD_PROMPT",
     "Adaptive",
     "Arm",
+    "BenchmarkKind",
+    "BenchmarkMode",
+    "BenchmarkSection",
     "Config",
     "EarlyStopSection",
     "EndpointSection",
     "EpochsSection",
     "EvaluationSection",
+    "HumanSection",
     "JudgeEndpoint",
     "JudgeReply",
     "JudgeSection",

@@ -142,6 +142,8 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
     if (folder / Path(model.name).expanduser()).is_dir():
         model = model.model_copy(update={"name": resolve(model.name)})
     name = config.name if "name" in config.model_fields_set else stem
+    benchmarks = tuple(one.model_copy(update={"path": resolve(one.path)}) for one in evaluation.benchmarks)
+    calibration = resolve(evaluation.harm_calibration)
     return config.model_copy(
         update={
             "name": name,
@@ -151,6 +153,6 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
             "sft": resolved(config.sft),
             "policy": config.policy.model_copy(update={"adapter_dir": resolve(config.policy.adapter_dir)}),
             "red_team": config.red_team.model_copy(update={"constitution": resolve(config.red_team.constitution)}),
-            "evaluation": evaluation.model_copy(update={"harm_calibration": resolve(evaluation.harm_calibration)}),
+            "evaluation": evaluation.model_copy(update={"harm_calibration": calibration, "benchmarks": benchmarks}),
         }
     )

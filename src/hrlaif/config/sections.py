@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
+from hrlaif.config.benchmarks import Benchmarks
+from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
 from hrlaif.config.scale import Scaled
 from hrlaif.errors import ConfigError
@@ -328,11 +330,13 @@ class PolicySection(Section):
 
 
 class EvaluationSection(Section):
-    """How arms are compared. `train_prompts` adds answers to that many training prompts for the reward figures.
+    """How arms are compared, on prompts and on public `benchmarks` (docs/benchmarks.md).
 
+    `train_prompts` adds answers to that many training prompts for the reward figures.
     `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
     hundred tokens dearer per open answer, and only for judges that can write JSON. `harm_calibration` is what `hrlaif
-    calibrate harm --out` wrote about the judge: harmful rates are then corrected for its errors too.
+    calibrate harm --out` wrote about the judge: its scores on harm and refusals are cut as fitted there, here and in
+    the red team, and harmful rates are corrected for its errors too.
     """
 
     temperature: NonNegative = 0.0
@@ -342,6 +346,7 @@ class EvaluationSection(Section):
     reasons: bool = False
     judge: JudgeEndpoint | None = None
     harm_calibration: str = ""
+    benchmarks: Benchmarks = ()
 
 
 class ReportSection(Section):
@@ -355,7 +360,7 @@ class ReportSection(Section):
     tensorboard: bool = False
 
 
-Arm = Literal["rlaif", "hrlaif"]
+Arm = Literal["rlaif", "hrlaif", "human"]
 
 
 class Config(Scaled):
@@ -377,6 +382,7 @@ class Config(Scaled):
     responses: ResponsesSection = ResponsesSection()
     labels: LabelsSection = LabelsSection()
     red_team: RedTeamSection = RedTeamSection()
+    human: HumanSection = HumanSection()
     pairs: PairsSection = PairsSection()
     reward: RewardSection = RewardSection()
     policy: PolicySection = PolicySection()
@@ -387,5 +393,5 @@ class Config(Scaled):
     @classmethod
     def _arms_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
         if not arms or len(set(arms)) != len(arms):
-            raise ValueError("needs at least one of rlaif, hrlaif, each at most once")
+            raise ValueError("needs at least one of rlaif, hrlaif, human, each at most once")
         return arms

@@ -13,7 +13,7 @@ from hrlaif.artifacts import read_records
 from hrlaif.config import Config
 from hrlaif.estimate.assumptions import HIGH, LOW, Assumptions
 from hrlaif.estimate.counting import Tally
-from hrlaif.estimate.rehearsal import CALIBRATION, ON_PROMPTS, Known, Parts, rehearse
+from hrlaif.estimate.rehearsal import BENCHMARKS, CALIBRATION, ON_PROMPTS, Known, Parts, rehearse
 from hrlaif.estimate.summary import summarise
 from hrlaif.estimate.tokens import counter
 from hrlaif.models.base import Calls
@@ -64,7 +64,8 @@ def estimate(
                 [
                     step
                     for step in steps
-                    if step.stage.name in (*CALIBRATION, *ON_PROMPTS) and step.stage.name != "answers"
+                    if step.stage.name in (*CALIBRATION, *ON_PROMPTS, *BENCHMARKS)
+                    and step.stage.name not in ("answers", "benchmark_items")
                 ],
                 tallies,
                 made=made,
@@ -88,6 +89,9 @@ def _tally(config: Config, samples: Sequence[Sample], assumed: Assumptions, know
         tally.seen.clear()
         tally.weight = weight
         rehearse(config, prompts, assumed, stages=ON_PROMPTS, known=known, tally=tally)
+    tally.seen.clear()
+    tally.weight = 1.0
+    rehearse(config, [], assumed, stages=BENCHMARKS, known=known, tally=tally)
     return tally
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrlaif import artifacts, pipeline
-from hrlaif.config import BUNDLED, Arm, Config, EndpointSection
+from hrlaif.config import BUNDLED, JUDGED_KINDS, Arm, Config, EndpointSection
 from hrlaif.estimate.assumptions import Assumptions
 from hrlaif.estimate.counting import Asked, CountingModel, Tally
 from hrlaif.estimate.imagined import Imagination
@@ -19,11 +19,12 @@ from hrlaif.models.base import BUNDLED_NAME, Calls, RewardScorer, Sampler
 from hrlaif.models.http_sampler import HttpSampler
 from hrlaif.plan import plan
 from hrlaif.run import HTTP_BLOCK, OpenModel, Run
-from hrlaif.types import Prompt, RedTeamCase, Response, Split, Verification
+from hrlaif.types import BenchmarkItem, Prompt, RedTeamCase, Response, Split, Verification
 
 # The stages that ask somebody, or that make what the next of them reads. Calibration has pairs of its own.
 CALIBRATION = ("calibration",)
 ON_PROMPTS = ("responses", "verifications", "labels", "red_team", "regression", "answers", "evaluation")
+BENCHMARKS = ("benchmark_items", "benchmarks")
 FINGERPRINT = "estimate"
 
 
@@ -144,9 +145,12 @@ def _smaller(config: Config, folder: str, *, weight: float, share: float) -> Con
     least = math.ceil(config.red_team.min_counter_pairs / weight)
     # 0 would lift the limit; one call is no comparison.
     calls = max(1, round(share * config.labels.max_calls)) if config.labels.max_calls else 0
+    # The other benchmarks ask the policy alone, which is on this machine.
+    judged = tuple(one for one in config.evaluation.benchmarks if one.kind in JUDGED_KINDS)
     return config.model_copy(
         update={
             "run_dir": folder,
+            "evaluation": config.evaluation.model_copy(update={"benchmarks": judged}),
             "judge": config.judge.model_copy(update={"gate": False}),
             "labels": config.labels.model_copy(update={"max_calls": calls}),
             "red_team": config.red_team.model_copy(update={"min_counter_pairs": least}),
@@ -162,6 +166,9 @@ def _copy(source: Path, target: Path, ids: Collection[str]) -> None:
     elif source.name == "red_team.jsonl":
         cases = [one for one in artifacts.read_records(source, RedTeamCase) if one.attack.prompt_id in ids]
         artifacts.write_records(target, cases, fingerprint=FINGERPRINT)
+    elif source.name == "benchmark_items.jsonl":
+        items = [one for one in artifacts.read_records(source, BenchmarkItem) if one.kind in JUDGED_KINDS]
+        artifacts.write_records(target, items, fingerprint=FINGERPRINT)
     elif source.name == "verifications.jsonl":
         found = artifacts.read_records(source, Verification)
         # A response's id is its prompt's with a number behind it.

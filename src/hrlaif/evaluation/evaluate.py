@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hrlaif.artifacts import Journal, count_by
 from hrlaif.errors import DataError
 from hrlaif.evaluation.measure import PURPOSE, Measurement, measure
 from hrlaif.judges.compare import Comparison, compare
+from hrlaif.judges.harm import NO_CUTS
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.metrics import words
 from hrlaif.models.base import ChatModel, RewardScorer
@@ -20,6 +23,7 @@ from hrlaif.types import Cost, Evaluation, Message, Prompt, Response, Split, Tas
 
 START = "start"
 Answers = Mapping[str, Mapping[str, Response]]
+Measuring = Callable[[Prompt, Response], Awaitable[Measurement]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ def evaluate(
     fingerprint: str,
     panel: Panel | None = None,
     reasons: bool = False,
+    harm_cuts: HarmCuts = NO_CUTS,
     window: int = 256,
 ) -> int:
     """Write one `Evaluation` per prompt and arm to `path` and return how many there are.
@@ -49,7 +54,8 @@ def evaluate(
     `answers[arm][prompt.id]` must exist for the start and every arm. Prompts of the training split are scored by the
     reward models and nothing else. The judge is asked once per different text and in both orders per comparison;
     answers with the same text are a TIE without a call. Red-team answers are not compared: a judge that prefers the
-    more helpful one would pay for harm. The judges of `panel` compare, or the judge itself; it alone measures.
+    more helpful one would pay for harm. The judges of `panel` compare, or the judge itself; it alone measures, with its
+    scores on harm cut at `harm_cuts`.
 
     Raises:
         DataError: The start or an answer is missing; the message names the arm and the prompts.
@@ -67,7 +73,8 @@ def evaluate(
             for index, prompt in enumerate(left)
         ]
         voters = panel or panel_of(judge)
-        asyncio.run(_evaluate(items, judge, voters, journal, tie_margin=tie_margin, reasons=reasons, window=window))
+        measuring = functools.partial(measure, judge, reasons=reasons, cuts=harm_cuts)
+        asyncio.run(_evaluate(items, judge, measuring, voters, journal, tie_margin=tie_margin, window=window))
         return journal.finish(
             judge=judge.name,
             compared_by=voters.name,
@@ -106,18 +113,18 @@ def _score(
 async def _evaluate(
     items: Sequence[_Item],
     judge: ChatModel,
+    measuring: Measuring,
     panel: Panel,
     journal: Journal,
     *,
     tie_margin: float,
-    reasons: bool,
     window: int,
 ) -> None:
     async def work(item: _Item) -> list[Evaluation]:
         if item.prompt.split is Split.TRAIN:
             return [_row(item, arm) for arm in item.answers]
         measured, compared = await asyncio.gather(
-            _measure(judge, item, reasons=reasons), _compare(panel, item, tie_margin=tie_margin)
+            _measure(measuring, item), _compare(panel, item, tie_margin=tie_margin)
         )
         return [_row(item, arm, measured[arm], compared.get(arm)) for arm in item.answers]
 
@@ -128,14 +135,12 @@ async def _evaluate(
                 progress.advance()
 
 
-async def _measure(judge: ChatModel, item: _Item, *, reasons: bool) -> dict[str, Measurement]:
+async def _measure(measuring: Measuring, item: _Item) -> dict[str, Measurement]:
     """Each arm's measurement; the same text is measured once, so that equal answers never differ by a judge's mood."""
     first_with: dict[tuple[str, str], str] = {}
     for arm, response in item.answers.items():
         first_with.setdefault((response.text, response.finish), arm)
-    findings = await asyncio.gather(
-        *(measure(judge, item.prompt, item.answers[arm], reasons=reasons) for arm in first_with.values())
-    )
+    findings = await asyncio.gather(*(measuring(item.prompt, item.answers[arm]) for arm in first_with.values()))
     by_text = dict(zip(first_with, findings, strict=True))
     return {
         arm: finding if first_with[key] == arm else finding.of(response)

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from hrlaif.judges.answer import check_answer
-from hrlaif.judges.harm import judge_harm
+from hrlaif.judges.harm import NO_CUTS, judge_harm
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.judges.satisfaction import satisfied
 from hrlaif.models.base import ChatModel
 from hrlaif.types import (
@@ -62,7 +63,9 @@ class Measurement:
         )
 
 
-async def measure(judge: ChatModel, prompt: Prompt, response: Response, *, reasons: bool) -> Measurement:
+async def measure(
+    judge: ChatModel, prompt: Prompt, response: Response, *, reasons: bool, cuts: HarmCuts = NO_CUTS
+) -> Measurement:
     """Measure one response.
 
     - Checkable prompt with a reference: satisfied is a correct final answer. The rule reads it; what the rule cannot
@@ -79,7 +82,7 @@ async def measure(judge: ChatModel, prompt: Prompt, response: Response, *, reaso
     if prompt.task.is_checkable and prompt.reference:
         return await _check(judge, prompt, response)
     if prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
-        harm = await judge_harm(judge, prompt, response, purpose=PURPOSE)
+        harm = await judge_harm(judge, prompt, response, purpose=PURPOSE, cuts=cuts)
         outcome = (_HARMLESS if prompt.task is Task.RED_TEAM else _HELPFUL)[harm.outcome]
         return Measurement(outcome, harm.outcome.value, harm=harm, cost=harm.cost)
     verdict = await satisfied(judge, prompt, response, purpose=PURPOSE, reasons=reasons)

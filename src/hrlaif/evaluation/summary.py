@@ -123,7 +123,7 @@ def _harm_is(task: Task, *outcomes: HarmOutcome) -> Callable[[Evaluation], bool 
 
 
 # Each reads a row as yes, no, or None where the row says nothing about it.
-_SHARES: dict[str, Callable[[Evaluation], bool | None]] = {
+SHARES: dict[str, Callable[[Evaluation], bool | None]] = {
     "satisfaction": _satisfaction,
     "unreadable": _unreadable,
     "correct": _correct,
@@ -143,7 +143,7 @@ def _metrics(
     rewards = [row.reward for row in rows if row.reward is not None]
     return measured(
         [
-            *(_share(rows, name) for name in _SHARES),
+            *(_share(rows, name) for name in SHARES),
             *([_corrected(rows, harm_quality)] if harm_quality else []),
             win_ratio(verdicts),
             length_controlled_win_ratio(verdicts, [row.words - other.words for row, other in compared]),
@@ -155,7 +155,7 @@ def _metrics(
 
 
 def _said(rows: Sequence[Evaluation], name: str) -> list[bool]:
-    return [answer for row in rows if (answer := _SHARES[name](row)) is not None]
+    return [answer for row in rows if (answer := SHARES[name](row)) is not None]
 
 
 def _share(rows: Sequence[Evaluation], name: str) -> Metric:
@@ -170,13 +170,13 @@ def _corrected(rows: Sequence[Evaluation], quality: HarmQuality) -> Metric:
 
 def _both(first: Rows, second: Rows, name: str) -> list[tuple[bool, bool]]:
     """What a measure says of the two arms' answers to each prompt that it can read in both."""
-    read = _SHARES[name]
+    read = SHARES[name]
     pairs = [(read(row), read(second[prompt_id])) for prompt_id, row in first.items() if prompt_id in second]
     return [(one, other) for one, other in pairs if one is not None and other is not None]
 
 
 def _differences(arm: Rows, start: Rows, seed: int, people: People | None) -> dict[str, dict[str, Any]]:
-    found = [paired_shares(_both(arm, start, name), name=name) for name in _SHARES]
+    found = [paired_shares(_both(arm, start, name), name=name) for name in SHARES]
     lengths = [(row.words, start[prompt_id].words) for prompt_id, row in arm.items() if prompt_id in start]
     rewards = [(r.reward, r.start_reward) for r in arm.values() if r.reward is not None and r.start_reward is not None]
     for name, unit, pairs in (("length", "words", lengths), ("reward", "score", rewards)):

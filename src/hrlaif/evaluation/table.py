@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from hrlaif.types import Metric
+
 NONE = "–"
+ALL = "all"
 MEASURES = {
     "satisfaction": "Satisfaction, %",
     "win_ratio": "Win ratio against the start, %",
@@ -30,7 +34,14 @@ def table(summary: Summary) -> list[list[str]]:
         for name, title in MEASURES.items()
         if any(_metric(summary, arm, name) for arm in arms)
     ]
-    return [["", *arms], *rows]
+    return [["", *arms], *rows, *_benchmarks(summary)]
+
+
+def _benchmarks(summary: Summary) -> Iterator[list[str]]:
+    for name, one in summary.get("benchmarks", {}).items():
+        for measure, about in one["measures"].items():
+            cells = [_cell(one["metrics"][arm][ALL].get(measure)) for arm in summary["arms"]]
+            yield [f"{name} ({one['mode']}): {about['title']}, %", *cells]
 
 
 def compare_runs(summaries: Mapping[str, Summary]) -> list[list[str]]:
@@ -49,8 +60,13 @@ def compare_runs(summaries: Mapping[str, Summary]) -> list[list[str]]:
     return rows
 
 
+def cell(metric: Metric) -> str:
+    """A metric as compact text."""
+    return _cell(asdict(metric))
+
+
 def _metric(summary: Summary, arm: str, name: str) -> Summary | None:
-    found: Summary | None = summary["metrics"].get(arm, {}).get("all", {}).get(name)
+    found: Summary | None = summary["metrics"].get(arm, {}).get(ALL, {}).get(name)
     return found
 
 

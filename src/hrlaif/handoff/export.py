@@ -16,6 +16,7 @@ import jinja2
 from hrlaif import artifacts
 from hrlaif.config import BUNDLED, Arm, Config
 from hrlaif.errors import ConfigError, DataError
+from hrlaif.handoff.cards import BUNDLED_ON_HUB, Kind, languages, provenance, size_category
 from hrlaif.handoff.rows import pair_row, prompt_row, verl_row
 from hrlaif.types import Basis, Pair, Prompt, Split, Task
 
@@ -42,7 +43,6 @@ ENGINES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "modules": {"verl_reward.py": "reward.py"},
     },
 }
-BUNDLED_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ROWS_PER_GROUP = 1000
 
 
@@ -56,8 +56,8 @@ def export(run: Path, config: Config, *, engine: str, arm: Arm, out: Path, with_
         ConfigError: The arm is not in the run, `out` holds something, or pyarrow is missing (verl).
         DataError: The arm's pairs are not made yet.
     """
-    out = out.resolve()
-    pairs_file, prompts_file = _inputs(run, config, arm, out)
+    out = check_target(run, config, arm, out)
+    pairs_file, prompts_file = _inputs(run, arm)
     write_rows = _parquet() if engine == "verl" else _write_jsonl
     plan = ENGINES[engine]
     key = artifacts.fingerprint(
@@ -68,10 +68,10 @@ def export(run: Path, config: Config, *, engine: str, arm: Arm, out: Path, with_
         attacks = _write_prompts(prompts_file, folder, plan["prompts"], write_rows, counts, with_red_team=with_red_team)
         kept = _kept_pairs(pairs_file, attacks, counts, with_red_team=with_red_team)
         _write_jsonl(folder / "pairs.jsonl", (pair_row(pair) for pair in kept))
-        values = _values(config, counts, engine=engine, arm=arm, with_red_team=with_red_team)
+        values = provenance(run, config, arm) | _values(config, counts, engine=engine, with_red_team=with_red_team)
         values["dropped"] = (artifacts.read_manifest(pairs_file) or {}).get("dropped", {})
         for template, name in {**plan["templates"], f"{engine}_card.txt": "README.md"}.items():
-            artifacts.write_atomic(folder / name, _filled(template, values).encode())
+            artifacts.write_atomic(folder / name, filled(template, values).encode())
             if name.endswith(".sh"):
                 (folder / name).chmod(0o755)
         for module, name in plan["modules"].items():
@@ -84,22 +84,34 @@ class _Counts:
     """What went into the folder and what stayed behind."""
 
     def __init__(self) -> None:
+        self.kinds: Counter[tuple[str, str]] = Counter()
+        self.languages: set[str] = set()
         self.by_basis: Counter[str] = Counter()
         self.by_split: Counter[str] = Counter()
         self.by_source: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
 
     def shown(self) -> dict[str, dict[str, int]]:
-        return {name: dict(sorted(counter.items())) for name, counter in vars(self).items()}
+        named = ("by_basis", "by_split", "by_source", "left_out")
+        return {name: dict(sorted(getattr(self, name).items())) for name in named}
 
 
-def _inputs(run: Path, config: Config, arm: Arm, out: Path) -> tuple[Path, Path]:
+def check_target(run: Path, config: Config, arm: Arm, out: Path) -> Path:
+    """The folder to write into, as a whole path.
+
+    Raises:
+        ConfigError: The run has no such arm, or the folder holds something.
+    """
     if arm not in config.arms:
         raise ConfigError(f"{run}: this run has no arm {arm!r}, it has {' and '.join(config.arms)}. Name one of them.")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is a file. Name a folder to write into.")
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"--out {out}: holds files already, and nothing is overwritten. Name a new folder.")
+    return out.resolve()
+
+
+def _inputs(run: Path, arm: Arm) -> tuple[Path, Path]:
     pairs, prompts = run / arm / "pairs.jsonl", run / "prompts.jsonl"
     for path, stage in ((prompts, "sample"), (pairs, "pairs")):
         if artifacts.read_manifest(path) is None:
@@ -130,6 +142,7 @@ def _write_prompts(
                     counts.left_out[f"{split.value} prompts of red teaming"] += 1
                     continue
             counts.by_split[split.value] += 1
+            counts.languages.add(prompt.lang)
             counts.by_source[prompt.source or "not named"] += 1
             yield verl_row(prompt, index) if names["train"].endswith(".parquet") else prompt_row(prompt)
             index += 1
@@ -147,6 +160,7 @@ def _kept_pairs(source: Path, attacks: set[str], counts: _Counts, *, with_red_te
             counts.left_out["pairs of red teaming"] += 1
             continue
         counts.by_basis[pair.basis.value] += 1
+        counts.kinds[pair.category, pair.basis.value] += 1
         yield pair
 
 
@@ -186,18 +200,21 @@ def _parquet() -> Callable[[Path, Iterable[dict[str, Any]]], None]:
     return write
 
 
-def _values(config: Config, counts: _Counts, *, engine: str, arm: Arm, with_red_team: bool) -> dict[str, Any]:
-    """What the templates may name."""
+def _values(config: Config, counts: _Counts, *, engine: str, with_red_team: bool) -> dict[str, Any]:
+    """What the templates may name, besides where the data come from."""
     return {
-        "arm": arm,
-        "base": BUNDLED_ON_HUB if config.model.name == BUNDLED else config.model.name,
         "counts": counts,
+        "kinds": [Kind(*kind, n) for kind, n in sorted(counts.kinds.items())],
+        "bases": sorted(counts.by_basis),
+        "languages": languages(counts.languages),
+        "size": size_category(sum(counts.by_basis.values())),
+        "files": ENGINES[engine]["prompts"],
+        "base": BUNDLED_ON_HUB if config.model.name == BUNDLED else config.model.name,
         "pairs": sum(counts.by_basis.values()),
         "policy": config.policy,
         "reward": config.reward,
         "lora": config.policy.lora,
         "seed": config.seed,
-        "judge": ", ".join(dict.fromkeys(member.model or BUNDLED for member in config.judge.members)),
         "engine": engine,
         "with_red_team": with_red_team,
         "has_evaluation": counts.by_split["evaluation"] > 0,
@@ -206,7 +223,8 @@ def _values(config: Config, counts: _Counts, *, engine: str, arm: Arm, with_red_
     }
 
 
-def _filled(template: str, values: Mapping[str, Any]) -> str:
+def filled(template: str, values: Mapping[str, Any]) -> str:
+    """The text of a template with these values."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hrlaif.handoff", "templates"),
         undefined=jinja2.StrictUndefined,

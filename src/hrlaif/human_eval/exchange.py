@@ -80,7 +80,7 @@ def _write_pairs(study: Study, path: Path) -> int:
         item = items.get((label.first_id, label.second_id))
         if item is not None and label.verdict in _LABELS:
             pair = CalibrationPair(
-                f"{item.prompt.id}/{item.first_arm}-{item.second_arm}",
+                f"{label.first_id} {label.second_id}",
                 item.prompt.question,
                 item.first.text,
                 item.second.text,

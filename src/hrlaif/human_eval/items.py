@@ -1,4 +1,6 @@
-"""What raters are shown: two arms' answers to one evaluation prompt, and pairs whose better answer is known."""
+"""What raters are shown: two arms' answers to one evaluation prompt, or two training responses of the start, and
+pairs whose better answer is known.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ CHECK = "check"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Two responses to one prompt. `known` is the right verdict where the pair is there to check raters."""
+    """Two responses to one prompt. `known` is the right verdict where the pair is there to check raters.
+
+    The arms of two training responses are "": all are the start's.
+    """
 
     prompt: Prompt
     first: Response
@@ -77,8 +82,8 @@ def arm_items(
 
 
 def named(arm: str, response: Response) -> str:
-    """An id that tells the arms' answers apart: all arms number theirs alike."""
-    return f"{arm}:{response.id}"
+    """An id that tells the arms' answers apart: all arms number theirs alike. Training responses keep their own."""
+    return f"{arm}:{response.id}" if arm else response.id
 
 
 def _answer(answers: Mapping[str, Mapping[str, Response]], arm: str, prompt: Prompt) -> Response:
@@ -108,7 +113,7 @@ def shuffled(items: Sequence[Item], *, seed: int) -> list[Item]:
     """The items in an order that says nothing: their numbers are all that a rater could learn about them."""
 
     def key(one: Item) -> bytes:
-        name = json.dumps([seed, one.prompt.id, one.first_arm, one.second_arm])
+        name = json.dumps([seed, one.prompt.id, named(one.first_arm, one.first), named(one.second_arm, one.second)])
         return hashlib.sha256(name.encode()).digest()
 
     return sorted(items, key=key)

@@ -28,7 +28,9 @@ from hrlaif.human_eval.records import Ballot, HumanVote, Rater, Rating, Shown, T
 from hrlaif.types import Task, Verdict
 
 VOTES = "votes.sqlite"
-"""The study's file in a run folder."""
+"""The file in a run folder of the study of the arms' answers."""
+TRAINING_VOTES = "training_votes.sqlite"
+"""The file of the study of training responses, whose votes train the human arm."""
 FORMAT = 1
 DAY_S = 86_400.0
 _SCHEMA = """
@@ -63,7 +65,8 @@ class Study:
     def __init__(self, path: Path, *, is_flushed: bool = True) -> None:
         self.path = path
         if not path.exists():
-            raise DataError(f"{path}: no study here yet. Make one with `hrlaif annotate RUN --raters NAME,NAME`.")
+            on = " --on training" if path.name == TRAINING_VOTES else ""
+            raise DataError(f"{path}: no study here yet. Make one with `hrlaif annotate RUN --raters NAME,NAME{on}`.")
         self._lock = threading.RLock()
         with self.explained():
             self.db = connect(path, is_flushed=is_flushed)

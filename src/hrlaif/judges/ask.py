@@ -45,6 +45,9 @@ _AROUND = re.compile(r"^Ġ|[^\w<]|_")
 _THOUGHTS = re.compile(r"(?:\s*<think>.*?</think>)*", re.DOTALL)
 _CLOSED = "</think>"
 _OBJECT = re.compile(r"\s*(?:\{|```)")
+# The closing marks of `render`, which no untrusted text can imitate, and the name that the templates give to marks.
+_MARK = re.compile(r"^\[/([a-z]{8})\]$", re.MULTILINE)
+_NAMED_MARK = re.compile(r"^[ \t]*\[/?code\][ \t]*(?:\n|\Z)|\A\s*\[/?code\]|\[/?code\]\s*\Z", re.MULTILINE)
 _AS_LETTERS = bytes(ord("a") + byte % 26 for byte in range(256))
 
 
@@ -81,6 +84,17 @@ def render(
     quoted = {key: f"[{nonce}]\n{text}\n[/{nonce}]" for key, text in shown.items()}
     chosen = template(form) if isinstance(form, str) else form
     return chosen.substitute({**(trusted or {}), **quoted})
+
+
+def without_marks(text: str, question: str) -> str:
+    """What a model wrote on a question of `render`, without the marks around its texts, which small models repeat.
+
+    The marks of this question go wherever they stand: nobody else knows them, so nothing else can be meant. The
+    `[code]` by which the templates speak of them goes from lines of its own and from both ends.
+    """
+    if nonces := "|".join(dict.fromkeys(_MARK.findall(question))):
+        text = re.sub(rf"^[ \t]*\[/?(?:{nonces})\][ \t]*\n|\[/?(?:{nonces})\]", "", text, flags=re.MULTILINE)
+    return _NAMED_MARK.sub("", text).strip()
 
 
 @functools.lru_cache(maxsize=1024)  # each text is quoted in both orders, and a request with all of its responses

@@ -1,26 +1,38 @@
-"""How good a judge is at harm and refusals, on responses that people have labelled."""
+"""How good a judge is at harm and refusals, on responses that people have labelled, and where to cut its scores."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hrlaif.artifacts import read_records
 from hrlaif.errors import DataError
-from hrlaif.judges.harm import Refusal, judge_harm, judge_refusal, judge_text
-from hrlaif.judges.harm_quality import questions_hash
+from hrlaif.judges.harm import (
+    NO_CUTS,
+    Refusal,
+    harm_score,
+    judge_harm,
+    judge_refusal,
+    judge_text,
+    surface_outcome,
+)
+from hrlaif.judges.harm_cuts import FOLDS, HarmCuts, Scored, fitted_cut, fold_of
+from hrlaif.judges.harm_quality import CUT_REFUSAL, CUTS_HARM, questions_hash
 from hrlaif.metrics import Seen, cohen_kappa, wilson
-from hrlaif.models.base import ChatModel
-from hrlaif.models.flow import spread
+from hrlaif.models.base import ChatModel, ChatReply, ChatRequest
+from hrlaif.models.flow import ordered
 from hrlaif.progress import track
 from hrlaif.types import Cost, Finish, HarmOutcome, Message, Prompt, Response, Task
 
 PURPOSE = "calibration"
+LEAST_ROWS = 20  # of each class, without which a score gets no cut of its own
 _HATE = "S10"
 _TEXTS = ("prompt_harm", "sentence_toxicity")  # judged by themselves, not as a response to a request
 
@@ -51,35 +63,175 @@ class Reading(NamedTuple):
     cost: Cost
 
 
+class Scores(NamedTuple):
+    """What a judge's answers on one response weigh (log-odds, nats), by wording for harm; None: unreadable or unasked.
+
+    `is_refusal` is its own word on a full refusal, as it is without a cut.
+    """
+
+    refused: float | None
+    is_refusal: bool
+    harm: tuple[float | None, ...]
+    cost: Cost
+
+
 def calibrate(path: Path, judge: ChatModel, *, window: int = 64) -> dict[str, Any]:
-    """The judge's quality on the rows of `path` (JSONL).
+    """The judge's quality on the rows of `path` (JSONL), see `calibrate_rows`.
+
+    Raises:
+        DataError: The file cannot be read, or holds no row with a label.
+    """
+    rows = [row for row in read_records(path, HarmRow) if row.harmful is not None or row.refusal is not None]
+    if not rows:
+        raise DataError(f"{path}: no row has `harmful` or `refusal`. Add human labels, one of them at least.")
+    return asyncio.run(calibrate_rows(rows, judge, window=window))
+
+
+async def calibrate_rows(rows: Sequence[HarmRow], judge: ChatModel, *, window: int = 64) -> dict[str, Any]:
+    """The judge's quality on labelled rows, and the cuts of its scores that do best on them.
 
     `accuracy`, `precision` and `recall` are those of "harmful"; `refusal_accuracy` is that of "refuses in full"
     against "complies, at least in part". What the judge leaves undecided counts as wrong, and as not harmful;
     `unjudged` counts it. A number without rows is None.
 
-    Raises:
-        DataError: The file cannot be read, or holds no row with a label.
+    `cut_...` are fitted where there are enough rows of both classes, else they are what holds without a file. The
+    numbers are then held out: each row is cut by what the rows of other prompts taught (`FOLDS` parts). Those of the
+    judge's own word, without cuts, are `..._uncut`.
     """
     start = time.monotonic()
-    rows = [row for row in read_records(path, HarmRow) if row.harmful is not None or row.refusal is not None]
-    if not rows:
-        raise DataError(f"{path}: no row has `harmful` or `refusal`. Add human labels, one of them at least.")
-    readings = asyncio.run(_read_all(rows, judge, window))
-    seconds = round(time.monotonic() - start, 3)
-    return {**quality(rows, readings), "judge": judge.name, "questions": questions_hash(), "seconds": seconds}
+    cuts_refusal = _are_enough(row.refusal == "full_refusal" for row in rows if row.refusal is not None)
+    cuts_harm = _are_enough(row.harmful == 1 for row in rows if _is_attack(row))
+    # What the cuts change is asked again, and nobody pays for the same question twice.
+    memo = _Memo(judge)
+
+    async def work(row: HarmRow) -> tuple[Reading, Scores]:
+        return await read_row(memo, row), await score_row(memo, row, asks_harm=cuts_harm)
+
+    async with memo:
+        asked = ordered(track(rows, "calibrating the harm judge", len(rows)), work, window=window)
+        uncut, scores = zip(*[item async for item in asked], strict=True)
+        scored = list(zip(rows, scores, strict=True))
+        cuts = cuts_of(scored, refusal=cuts_refusal, harm=cuts_harm)
+        by_fold = [
+            cuts_of([one for one in scored if _fold(one[0]) != fold], refusal=cuts_refusal, harm=cuts_harm)
+            for fold in range(FOLDS)
+        ]
+
+        async def held_out(row: HarmRow) -> Reading:
+            return await read_row(memo, row, cuts=by_fold[_fold(row)])
+
+        cut = [reading async for reading in ordered(rows, held_out, window=window)]
+    readings = [
+        last._replace(cost=first.cost + score.cost + last.cost)
+        for first, score, last in zip(uncut, scores, cut, strict=True)
+    ]
+    found = quality(rows, readings)
+    before = quality(rows, uncut)
+    rates = ("accuracy", "refusal_accuracy", "sensitivity", "specificity", "unjudged")
+    return {
+        **found,
+        **{f"{rate}_uncut": before[rate] for rate in rates},
+        CUT_REFUSAL: cuts.refusal,
+        **dict(zip(CUTS_HARM, cuts.harm, strict=True)),
+        "judge": judge.name,
+        "questions": questions_hash(),
+        "seconds": round(time.monotonic() - start, 3),
+    }
 
 
-async def _read_all(rows: Sequence[HarmRow], judge: ChatModel, window: int) -> list[Reading]:
-    async def work(row: HarmRow) -> Reading:
-        return await read_row(judge, row)
-
-    async with judge:
-        results = spread(track(rows, "calibrating the harm judge", len(rows)), work, window=window)
-        return [reading async for reading in results]
+def _are_enough(classes: Iterable[bool]) -> bool:
+    counts = Counter(classes)
+    return min(counts[True], counts[False]) >= LEAST_ROWS
 
 
-async def read_row(judge: ChatModel, row: HarmRow) -> Reading:
+def _is_attack(row: HarmRow) -> bool:
+    """Whether the cuts on harm hold for a row: a labelled response to what is not known as a safe request."""
+    return row.harmful is not None and row.task not in _TEXTS and row.prompt_is_unsafe is not False
+
+
+def _fold(row: HarmRow) -> int:
+    return fold_of(row.prompt or "")
+
+
+def cuts_of(scored: Sequence[tuple[HarmRow, Scores]], *, refusal: bool, harm: bool) -> HarmCuts:
+    """The cuts that these rows teach, of the kinds that are wanted: refusal first, then harm among what it leaves."""
+    known = [
+        Scored(row.refusal == "full_refusal", score.refused)
+        for row, score in scored
+        if row.refusal is not None and score.refused is not None
+    ]
+    cut = fitted_cut(known) if refusal else None
+    if not harm:
+        return HarmCuts(cut)
+    attacks = [
+        (row.harmful == 1, score, score.is_refusal if cut is None else (score.refused or 0.0) > cut)
+        for row, score in scored
+        if _is_attack(row)
+    ]
+    by_wording = (
+        fitted_cut(
+            [
+                Scored(is_harmful, -math.inf if is_full else score.harm[wording] or 0.0)
+                for is_harmful, score, is_full in attacks
+                if is_full or score.harm[wording] is not None
+            ]
+        )
+        for wording in range(len(NO_CUTS.harm))
+    )
+    return HarmCuts(cut, tuple(one or 0.0 for one in by_wording))
+
+
+class _Memo:
+    """A judge that answers a question that it was asked before from memory, at no cost."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+        self._replies: dict[object, ChatReply] = {}
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        key = (request.messages, request.max_tokens, request.top_logprobs)
+        if key in self._replies:
+            return dataclasses.replace(self._replies[key], cost=Cost())
+        self._replies[key] = await self._model.chat(request)
+        return self._replies[key]
+
+    async def __aenter__(self) -> _Memo:
+        await self._model.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._model.__aexit__(*error)
+
+
+def _posed(row: HarmRow) -> tuple[Prompt, Response]:
+    task = Task.OPEN if row.prompt_is_unsafe is False else Task.RED_TEAM
+    prompt = Prompt(row.id, (Message("user", row.prompt or ""),), row.category or "", task, lang=row.lang)
+    return prompt, Response(f"{row.id}/0", row.id, row.response or "", "", 0, Finish.STOP)
+
+
+async def score_row(judge: ChatModel, row: HarmRow, *, asks_harm: bool) -> Scores:
+    """What the judge's answers on a row weigh; those on harm only where they are wanted and people labelled harm."""
+    if row.task in _TEXTS:
+        return Scores(None, False, (None,) * len(NO_CUTS.harm), Cost())
+    prompt, response = _posed(row)
+    declines = await judge_refusal(judge, prompt, response, purpose=PURPOSE)
+    harm: list[float | None] = [None] * len(NO_CUTS.harm)
+    cost = declines.cost
+    if asks_harm and _is_attack(row) and declines.refusal is not None and not surface_outcome(response):
+        for place in range(len(harm)):
+            harm[place], choice = await harm_score(
+                judge, prompt, response, declines, wording=place + 1, purpose=PURPOSE
+            )
+            cost += choice.cost
+    refused = None if declines.refusal is None else declines.refused
+    return Scores(refused, declines.refusal is Refusal.FULL, tuple(harm), cost)
+
+
+async def read_row(judge: ChatModel, row: HarmRow, *, cuts: HarmCuts = NO_CUTS) -> Reading:
     """Ask the judge about one row: only what people have labelled on it."""
     if row.task in _TEXTS:
         is_request = row.task == "prompt_harm"
@@ -88,20 +240,19 @@ async def read_row(judge: ChatModel, row: HarmRow) -> Reading:
             judge, text or "", kind="request" if is_request else "sentence", hazard=hazard, purpose=PURPOSE
         )
         return Reading(harmful, None, cost)
-    task = Task.OPEN if row.prompt_is_unsafe is False else Task.RED_TEAM
-    prompt = Prompt(row.id, (Message("user", row.prompt or ""),), row.category or "", task, lang=row.lang)
-    response = Response(f"{row.id}/0", row.id, row.response or "", "", 0, Finish.STOP)
+    prompt, response = _posed(row)
     if row.harmful is None:
-        refusal, _, _, cost = await judge_refusal(judge, prompt, response, purpose=PURPOSE)
-        return Reading(None, None if refusal is None else refusal is Refusal.FULL, cost)
-    verdict = await judge_harm(judge, prompt, response, purpose=PURPOSE)
+        declines = await judge_refusal(judge, prompt, response, purpose=PURPOSE, cuts=cuts)
+        is_refusal = None if declines.refusal is None else declines.refusal is Refusal.FULL
+        return Reading(None, is_refusal, declines.cost)
+    verdict = await judge_harm(judge, prompt, response, purpose=PURPOSE, cuts=cuts)
     if verdict.outcome is HarmOutcome.UNJUDGED:
         return Reading(None, None, verdict.cost)
     return Reading(verdict.outcome is HarmOutcome.HARMFUL, verdict.outcome is HarmOutcome.SAFE_REFUSAL, verdict.cost)
 
 
 def quality(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> dict[str, Any]:
-    """The numbers of `calibrate` from what the judge said of each row."""
+    """The rates of `calibrate_rows` from what the judge said of each row."""
     harm = [
         (row.harmful == 1, read.is_harmful) for row, read in zip(rows, readings, strict=True) if row.harmful is not None
     ]

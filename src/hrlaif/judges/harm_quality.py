@@ -1,29 +1,34 @@
-"""What `hrlaif calibrate harm` found out about a judge, read back to correct the harmful rates that it counts."""
+"""What `hrlaif calibrate harm` found out about a judge, read back to cut its scores and to correct its rates."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import math
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hrlaif.artifacts import read_json
 from hrlaif.config import Config
 from hrlaif.errors import ConfigError, DataError
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.metrics import Seen, check_corrects, corrected_share
 from hrlaif.models.base import BUNDLED_NAME
 from hrlaif.types import Metric
 
 KEY = "evaluation.harm_calibration"
+CUT_REFUSAL, CUTS_HARM = "cut_refusal", ("cut_harm", "cut_harm_2")
 
 
 class HarmQuality(NamedTuple):
-    """How often a judge finds what people call harmful, and passes what they call harmless."""
+    """How often a judge finds what people call harmful, and passes what they call harmless, with its scores so cut."""
 
     judge: str
     sensitivity: Seen
     specificity: Seen
+    cuts: HarmCuts = HarmCuts()
 
     def corrected(self, harmful: int, n: int, *, name: str) -> Metric:
         """The harmful rate behind the one that this judge counted."""
@@ -50,6 +55,16 @@ def harm_quality(config: Config) -> HarmQuality | None:
     return read_quality(Path(config.evaluation.harm_calibration), judge=judge.model or BUNDLED_NAME)
 
 
+def harm_cuts(config: Config, *, judge: str) -> HarmCuts:
+    """The cuts for a run's judge of harm, by its model's name; those without a file where the file is of another one.
+
+    Raises:
+        ConfigError: See `read_quality`.
+    """
+    quality = harm_quality(config)
+    return quality.cuts if quality and quality.judge == (judge or BUNDLED_NAME) else HarmCuts()
+
+
 def read_quality(path: Path, *, judge: str) -> HarmQuality:
     """The numbers that `hrlaif calibrate harm` wrote about the model `judge`.
 
@@ -61,10 +76,11 @@ def read_quality(path: Path, *, judge: str) -> HarmQuality:
     try:
         values = read_json(path)
         name, questions = str(values["judge"]), values["questions"]
-        rates = [
+        sensitivity, specificity = (
             Seen(round(values[rate] * values[f"{rate}_rows"]) if values[f"{rate}_rows"] else 0, values[f"{rate}_rows"])
             for rate in ("sensitivity", "specificity")
-        ]
+        )
+        cuts = _cuts(values)
     except (DataError, OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{KEY}: {path} holds no calibration of a harm judge ({error}). {again}") from error
     if name != judge:
@@ -72,7 +88,15 @@ def read_quality(path: Path, *, judge: str) -> HarmQuality:
     if questions != questions_hash():
         raise ConfigError(f"{KEY}: {path} was measured with other questions than this version asks. {again}")
     try:
-        check_corrects(*rates, name=KEY)
+        check_corrects(sensitivity, specificity, name=KEY)
     except DataError as error:
         raise ConfigError(f"{error} Or leave the key out: the rates are then reported as counted.") from error
-    return HarmQuality(name, *rates)
+    return HarmQuality(name, sensitivity, specificity, cuts)
+
+
+def _cuts(values: Mapping[str, Any]) -> HarmCuts:
+    refusal = values.get(CUT_REFUSAL)
+    cuts = HarmCuts(None if refusal is None else float(refusal), tuple(float(values.get(key, 0)) for key in CUTS_HARM))
+    if not all(map(math.isfinite, (cuts.refusal or 0.0, *cuts.harm))):
+        raise ValueError("a cut is no number")
+    return cuts

@@ -4,7 +4,7 @@
 """
 
 from hrlaif.labels.accuracy import label_accuracy
-from hrlaif.labels.label import Group, label
+from hrlaif.labels.label import Group, label, open_pairs
 from hrlaif.labels.verify import verify
 
-__all__ = ["Group", "label", "label_accuracy", "verify"]
+__all__ = ["Group", "label", "label_accuracy", "open_pairs", "verify"]

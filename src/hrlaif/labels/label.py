@@ -119,9 +119,20 @@ def label(
         return journal.finish(judge=panel.name, arm=arm, comparisons=counts["comparisons"], left_out=dict(+left_out))
 
 
+def open_pairs(
+    prompt: Prompt, responses: Sequence[Response], section: LabelsSection, *, seed: int
+) -> list[ResponsePair]:
+    """The pairs of a prompt that the `rlaif` arm compares where it has no limit of calls."""
+    return select.spread(responses, section.pairs_per_prompt, seed=_seed(prompt, seed))
+
+
+def _seed(prompt: Prompt, seed: int) -> str:
+    return f"{seed}/{prompt.id}"
+
+
 def _plan(group: Group, arm: Arm, section: LabelsSection, *, budget: int, seed: int) -> _Plan:
     """Which pairs of a group are labelled, `budget` of them by the judge at most."""
-    seed_text = f"{seed}/{group.prompt.id}"
+    seed_text = _seed(group.prompt, seed)
     if arm == "hrlaif" and group.prompt.task in (Task.RED_TEAM, Task.BENIGN_TRICKY):
         return _Plan([], {"prompt: left to the red-team stage": 1})
     if arm == "hrlaif" and group.verifications:

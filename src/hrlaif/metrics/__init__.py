@@ -9,6 +9,7 @@ from hrlaif.metrics.correlation import spearman
 from hrlaif.metrics.means import bootstrap_mean, paired_difference
 from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
 from hrlaif.metrics.ranking import bradley_terry, preferred
+from hrlaif.metrics.runs import DIFFERENCE, FEWEST_RUNS, SHARE, Scale, mean_over_runs
 from hrlaif.metrics.shares import (
     Seen,
     check_corrects,
@@ -23,6 +24,10 @@ from hrlaif.metrics.shares import (
 from hrlaif.metrics.text import distinct_n, words
 
 __all__ = [
+    "DIFFERENCE",
+    "FEWEST_RUNS",
+    "SHARE",
+    "Scale",
     "Seen",
     "agreement",
     "bootstrap_mean",
@@ -36,6 +41,7 @@ __all__ = [
     "krippendorff_alpha",
     "length_controlled_win_ratio",
     "mcnemar",
+    "mean_over_runs",
     "measured",
     "paired_difference",
     "paired_shares",

@@ -7,12 +7,13 @@ import random
 from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
-from hrlaif.metrics.shares import Z_95, unmeasured
+from hrlaif.metrics.shares import unmeasured
+from hrlaif.metrics.student import student_975
 from hrlaif.types import Metric
 
 RESAMPLES = 2000
 LARGE = 500
-"""From this many clusters on the mean is normal enough, and resampling would only cost time and add its own noise."""
+"""From this many clusters on resampling would only cost time and add its own noise."""
 
 
 def bootstrap_mean(
@@ -20,9 +21,11 @@ def bootstrap_mean(
 ) -> Metric:
     """The mean with an interval that resamples whole clusters; without `clusters` each value is its own.
 
-    Interval: expanded percentile bootstrap, whose levels widen to what Student's t would ask for, since the plain one
-    is too narrow for few clusters (Hesterberg, arXiv:1411.5279); from 500 clusters on, normal with the cluster-robust
-    standard error. With fewer than two clusters nothing says how far off the mean may be: no number (NaN).
+    Interval: the hull of three, each of which is too narrow alone for few clusters or skewed values: the expanded
+    percentile bootstrap, whose levels widen to what Student's t would ask for (Hesterberg, arXiv:1411.5279); Student's
+    t with the cluster-robust standard error s; and that adjusted for the skewness g of k clusters (Johnson, JASA 73,
+    1978), `mean + s (g (1 + 2 t^2) / (6 sqrt(k)) +- t)`. From 500 clusters on the bootstrap is left out. With fewer
+    than two clusters nothing says how far off the mean may be: no number (NaN).
     """
     totals: dict[Hashable, tuple[float, int]] = {}
     for index, value in enumerate(values):
@@ -35,11 +38,10 @@ def bootstrap_mean(
     sums = [total for total, _ in totals.values()]
     counts = [count for _, count in totals.values()]
     mean = math.fsum(sums) / n
-    if k >= LARGE:
-        spread = math.sqrt(k / (k - 1) * math.fsum((s - mean * c) ** 2 for s, c in zip(sums, counts, strict=True)))
-        return Metric(name, mean, mean - Z_95 * spread / n, mean + Z_95 * spread / n, n, unit)
-    low, high = _expanded_percentile(sums, counts, seed)
-    return Metric(name, mean, min(low, mean), max(high, mean), n, unit)
+    bounds = [mean, *_student(mean, [s - mean * c for s, c in zip(sums, counts, strict=True)], n)]
+    if k < LARGE:
+        bounds += _expanded_percentile(sums, counts, seed)
+    return Metric(name, mean, min(bounds), max(bounds), n, unit)
 
 
 def paired_difference(
@@ -56,6 +58,18 @@ def paired_difference(
     return bootstrap_mean(differences, name=name, seed=seed, clusters=clusters, unit=unit)
 
 
+def _student(mean: float, rests: Sequence[float], n: int) -> list[float]:
+    """The bounds of Student's interval, and of the one for skewed clusters; `rests` are what each is off by, summed."""
+    k = len(rests)
+    squares = math.fsum(rest**2 for rest in rests)
+    if not squares:
+        return [mean]
+    error, t = math.sqrt(k / (k - 1) * squares) / n, student_975(k - 1)
+    skewness = math.fsum(rest**3 for rest in rests) / k / (squares / k) ** 1.5
+    shift = skewness * (1 + 2 * t * t) / (6 * math.sqrt(k))
+    return [mean + error * (move + side * t) for move in (0.0, shift) for side in (-1, 1)]
+
+
 def _expanded_percentile(sums: Sequence[float], counts: Sequence[int], seed: int) -> tuple[float, float]:
     k = len(sums)
     draw = random.Random(seed)
@@ -66,19 +80,8 @@ def _expanded_percentile(sums: Sequence[float], counts: Sequence[int], seed: int
         picked = (zip(*draw.choices(clusters, k=k), strict=True) for _ in range(RESAMPLES))
         means = [sum(total) / sum(count) for total, count in picked]
     means.sort()
-    level = NormalDist().cdf(-_student_975(k - 1) * math.sqrt(k / (k - 1)))
+    level = NormalDist().cdf(-student_975(k - 1) * math.sqrt(k / (k - 1)))
     return _quantile(means, level), _quantile(means, 1 - level)
-
-
-def _student_975(freedom: int) -> float:
-    """97.5 % quantile of Student's t by its expansion in 1/freedom; within 1 % from 4 degrees of freedom on."""
-    z, nu = Z_95, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * nu)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * nu**3)
-    )
 
 
 def _quantile(ordered: Sequence[float], level: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from hrlaif.config import EndpointSection
 from hrlaif.types import Cost, Finish, Message, Prompt, Response
@@ -156,6 +156,14 @@ class Sampler(Protocol):
 
         A call that failed for good yields a response with an empty text and finish FAILED.
         """
+
+
+@runtime_checkable
+class LikelihoodModel(Protocol):
+    """A policy that says how likely it finds given texts."""
+
+    def logprobs(self, asked: Iterable[tuple[tuple[Message, ...], Sequence[str]]]) -> list[list[float]]:
+        """Per conversation, how likely each text begins the next turn: log-probabilities (nats) summed over tokens."""
 
 
 class RewardScorer(Protocol):

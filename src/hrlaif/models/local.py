@@ -12,6 +12,7 @@ from hrlaif.nn.adapters import load_adapter
 from hrlaif.nn.backbone import Backbone, find_base, load_causal, load_scorer, placement
 from hrlaif.nn.chat import Conversation
 from hrlaif.nn.generate import Settings, generate
+from hrlaif.nn.likelihood import response_logprobs
 from hrlaif.nn.memory import out_of_memory
 from hrlaif.nn.scoring import score_tokens
 from hrlaif.types import Finish, Message, Response
@@ -59,6 +60,21 @@ class LocalSampler:
         ahead = self.batch_size * BATCHES_AHEAD
         for start in range(0, len(requests), ahead):
             yield from self._window(requests[start : start + ahead], decoding)
+
+    def logprobs(self, asked: Iterable[tuple[tuple[Message, ...], Sequence[str]]]) -> list[list[float]]:
+        """Per conversation, how likely each text begins the next turn: log-probabilities (nats) summed over tokens."""
+        chat, found = self.backbone.chat, []
+        longest = min(self.max_prompt_tokens, self.backbone.max_length)
+        for messages, texts in asked:
+            prompt = chat.prompt_ids(messages)
+            # Without the end of the turn: a text is weighed as what an answer begins with.
+            responses = [chat.response_ids(text)[:-1] for text in texts]
+            with out_of_memory("scoring options", "shorter prompts"):
+                # Cut alike, so that all options follow the same prompt.
+                room = max(1, longest - max(map(len, responses)))
+                conversations = [chat.fit(prompt[-room:], response, max_tokens=longest) for response in responses]
+                found.append(response_logprobs(self.backbone, conversations))
+        return found
 
     def _window(self, requests: Sequence[SampleRequest], decoding: Decoding) -> list[Response]:
         settings = Settings(decoding.temperature, decoding.max_tokens, decoding.top_p)

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import CallError
-from hrlaif.judges.ask import after_thoughts, parse_fields, render
+from hrlaif.judges.ask import after_thoughts, parse_fields, render, without_marks
 from hrlaif.judges.surface import is_gibberish, is_sure_refusal
 from hrlaif.metrics.duplicates import normalised, similarity
 from hrlaif.models.base import ChatModel, ChatRequest
@@ -90,8 +90,9 @@ class Attacker:
         history = "\n\n".join(_told(number, case) for number, case in enumerate(before, start=1))
         trusted = {"turn": str(len(before) + 1), "turns": str(self.section.attacker_turns)}
         untrusted = {"request": prompt.question, "history": history or "(nothing yet)"}
+        question = render(template(strategy), trusted=trusted, untrusted=untrusted)
         request = ChatRequest(
-            (Message("user", render(template(strategy), trusted=trusted, untrusted=untrusted)),),
+            (Message("user", question),),
             max_tokens=self.section.attacker_max_tokens,
             temperature=TEMPERATURE,
             seed=seed_of(self.seed, f"{identity}/attacker"),
@@ -105,16 +106,16 @@ class Attacker:
         if reply.finish is Finish.FAILED:
             return Proposal(None, Fault.FAILED)
         earlier = [prompt.question, *(case.attack.messages[-1].content for case in before)]
-        return read(reply.text, earlier=earlier)
+        return read(reply.text, question=question, earlier=earlier)
 
 
-def read(reply: str, *, earlier: Sequence[str]) -> Proposal:
-    """The message in an attacker's reply, if it may be sent; `earlier` are those that it must not repeat."""
+def read(reply: str, *, question: str, earlier: Sequence[str]) -> Proposal:
+    """The message in an attacker's reply to a question, if it may be sent; `earlier` are those it must not repeat."""
     answer = after_thoughts(reply)
     if not (answer or "").strip():
         return Proposal(None, Fault.EMPTY if answer is not None else Fault.UNPARSEABLE)
     written = parse_fields(str(answer), _Written)
-    text = written.message.strip() if written else str(answer)
+    text = without_marks(written.message if written else str(answer), question)
     if not text:
         return Proposal(None, Fault.EMPTY)
     if refuses(text) or (written and refuses(written.plan)):

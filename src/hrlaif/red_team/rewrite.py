@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import CallError, ConfigError
-from hrlaif.judges.ask import render
-from hrlaif.judges.harm import Useful, judge_harm, judge_useful
+from hrlaif.judges.ask import render, without_marks
+from hrlaif.judges.harm import NO_CUTS, Useful, judge_harm, judge_useful
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.models.base import ChatModel, ChatRequest
 from hrlaif.red_team.attacks import seed_of
 from hrlaif.red_team.checks import ended, wrong_with_rewrite
@@ -56,13 +57,14 @@ class Rewrite(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Editor:
-    """Who rewrites, who checks, and under which rules."""
+    """Who rewrites, who checks, and under which rules; `cuts` are those of the judge's scores on harm."""
 
     judge: ChatModel
     rewriter: ChatModel
     section: RedTeamSection
     principles: tuple[str, ...]
     seed: int
+    cuts: HarmCuts = NO_CUTS
 
     async def rewrite(self, prompt: Prompt, rejected: Response) -> Rewrite:
         """Rewrite a harmful response, at most `section.max_rewrites` times, each time told what was wrong before."""
@@ -84,7 +86,10 @@ class Editor:
         """What each response is, by two votes."""
         return list(
             await asyncio.gather(
-                *(judge_harm(self.judge, prompt, response, purpose=PURPOSE, votes=VOTES) for response in responses)
+                *(
+                    judge_harm(self.judge, prompt, response, purpose=PURPOSE, votes=VOTES, cuts=self.cuts)
+                    for response in responses
+                )
             )
         )
 
@@ -126,7 +131,7 @@ class Editor:
             question = render(
                 "rewrite",
                 trusted={"principle": principle, "again": advice},
-                untrusted={**texts, "critique": critique.text},
+                untrusted={**texts, "critique": without_marks(critique.text, question)},
             )
             request = ChatRequest(
                 (Message("user", question),),
@@ -138,7 +143,7 @@ class Editor:
             reply = await self.rewriter.chat(request)
         except CallError:
             return Response(identity, prompt.id, "", name, seed, Finish.FAILED)
-        return Response(identity, prompt.id, reply.text.strip(), name, seed, reply.finish)
+        return Response(identity, prompt.id, without_marks(reply.text, question), name, seed, reply.finish)
 
 
 def principles(constitution: str) -> tuple[str, ...]:

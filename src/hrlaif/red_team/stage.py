@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from hrlaif.artifacts import Journal, fingerprint, read_manifest
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import GateError
+from hrlaif.judges.harm import NO_CUTS
+from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.models.base import ChatModel, Sampler
 from hrlaif.progress import Progress
 from hrlaif.red_team.adaptive import Loop, adaptive_plan, sent_texts, used_strategies
@@ -40,12 +42,14 @@ def attack(
     fingerprint: str,
     earlier: Sequence[RedTeamCase] = (),
     round_number: int = 1,
+    harm_cuts: HarmCuts = NO_CUTS,
 ) -> dict[str, int]:
     """Attack the policy, write one RedTeamCase per response to `path`, and return the funnel: how many of what.
 
     Of `prompts`, the training ones with task RED_TEAM and BENIGN_TRICKY are used, the others passed over. In the first
     round these are attacked plainly and under strategies; in later ones by what the cases of the `earlier` rounds
-    taught. A crashed attempt with the same fingerprint continues at the last whole block.
+    taught. `harm_cuts` are those of the judge's scores. A crashed attempt with the same fingerprint continues at the
+    last whole block.
 
     Raises:
         ConfigError: An unknown strategy, or a constitution that cannot be used.
@@ -57,7 +61,7 @@ def attack(
     planned = plan if round_number == 1 else functools.partial(grow, attempts=before, round_number=round_number)
     attacks, repeats = planned(seeds, wanted=section.strategies, per_prompt=section.attacks_per_prompt, seed=seed)
     adaptive = adaptive_plan(seeds, section.adaptive, attempts=before, attacks=attacks, round_number=round_number)
-    editor = Editor(judge, rewriter, section, principles(section.constitution), seed)
+    editor = Editor(judge, rewriter, section, principles(section.constitution), seed, harm_cuts)
     target = Target(sampler, {prompt.id: prompt for prompt in train}, section, seed)
     with Journal(path, fingerprint=fingerprint) as journal:
         run = _Run(editor, target, journal, round_number)
@@ -88,6 +92,7 @@ def regress(
     seed: int,
     path: Path,
     fingerprint: str,
+    harm_cuts: HarmCuts = NO_CUTS,
 ) -> None:
     """Attack a policy with the frozen set and write one RedTeamCase per response to `path`, none of which is a pair.
 
@@ -99,7 +104,7 @@ def regress(
     """
     held_out = [prompt for prompt in prompts if prompt.split is Split.EVALUATION and prompt.task is Task.RED_TEAM]
     attacks, _ = plan(held_out, wanted=section.strategies, per_prompt=section.attacks_per_prompt, seed=seed)
-    editor = Editor(judge, judge, section, (), seed)
+    editor = Editor(judge, judge, section, (), seed, harm_cuts)
     target = Target(sampler, {prompt.id: prompt for prompt in held_out}, section, seed)
     with Journal(path, fingerprint=fingerprint) as journal:
         run = _Run(editor, target, journal, 1)

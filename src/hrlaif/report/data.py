@@ -49,12 +49,13 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class ArmData:
-    """One arm's files; an empty value stands for a file that is not there."""
+    """One arm's files; an empty value stands for a file that is not there. `people`: who voted on its responses."""
 
     labels: Mapping[Basis, LabelCounts] = field(default_factory=dict)
     pairs: Mapping[Basis, int] = field(default_factory=dict)
     red_team_pairs: RedTeamPairs = field(default_factory=RedTeamPairs)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    people: Mapping[str, Any] = field(default_factory=dict)
     reward_summary: Mapping[str, Any] = field(default_factory=dict)
     reward_steps: tuple[Mapping[str, Any], ...] = ()
     policy_summary: Mapping[str, Any] = field(default_factory=dict)
@@ -137,6 +138,7 @@ def _arm(folder: Path) -> ArmData:
         pairs=pairs,
         red_team_pairs=red_team_pairs,
         dropped=manifest.get("dropped", {}),
+        people=(read_manifest(folder / "labels.jsonl") or {}).get("people", {}),
         reward_summary=_json(folder / "reward" / "summary.json"),
         reward_steps=_steps(folder / "reward" / "metrics.jsonl"),
         policy_summary=_json(folder / "policy" / "summary.json"),

@@ -50,8 +50,8 @@ COLOURS = {
 }
 OTHERS = ("#4f7cac", "#9c7a3c", "#7a6fb0", "#5f8f5a")
 STEPS = (1, 2, 5, 10)
-MARKERS = {"start": "o", "rlaif": "s", "hrlaif": "D"}
-STYLES = {"rlaif": (0, (5, 1.5))}
+MARKERS = {"start": "o", "rlaif": "s", "hrlaif": "D", "human": "^"}
+STYLES = {"rlaif": (0, (5, 1.5)), "human": (0, (1, 1))}
 SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,

@@ -25,6 +25,8 @@ def judge(run: RunData) -> Section:
     own = facts.get("on_verified") or {}
     if number(own.get("agreement")) is not None:
         rows.append(("this run's verified pairs", _agreement(own)))
+    on_people: Mapping[str, Mapping[str, Any]] = facts.get("on_people") or {}
+    rows += [(f"pairs that people compared: labels of {arm}", _agreement(found)) for arm, found in on_people.items()]
     members: Mapping[str, Any] = facts.get("by_judge") or {}
     rows += [(tidy(name, 40), _agreement({"pairs": facts.get("pairs"), **value})) for name, value in members.items()]
     categories = facts.get("by_category") or {}
@@ -156,5 +158,6 @@ def _bounded(facts: Mapping[str, Any], key: str) -> Cell:
 
 
 def _judge_numbers(facts: Mapping[str, Any]) -> Table:
-    shown = {key: value for key, value in facts.items() if key not in ("by_category", "by_judge", "on_verified")}
+    elsewhere = ("by_category", "by_judge", "on_verified", "on_people")
+    shown = {key: value for key, value in facts.items() if key not in elsewhere}
     return Table("All that calibration.json says.", ("", "Value"), tuple(plain(row) for row in flat(shown)))

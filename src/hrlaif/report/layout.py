@@ -152,7 +152,10 @@ Tone = Literal["plain", "warning", "good"]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of the report. `missing` says which file it would need; then it holds nothing else."""
+    """One part of the report. `missing` says which file it would need; then it holds nothing else.
+
+    `files` are those of the run folder that hold the records behind the numbers.
+    """
 
     id: str
     title: str
@@ -165,5 +168,6 @@ class Section:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
+    files: tuple[str, ...] = ()
     code: str = ""
     missing: str = ""

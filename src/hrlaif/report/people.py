@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hrlaif.report.data import START, RunData, as_metric
@@ -28,8 +29,11 @@ _JUDGE = {
 def people(run: RunData) -> Section:
     """Satisfaction and win ratio by human raters, beside the judge's."""
     about: Mapping[str, Any] = run.metrics.get("people") or {}
+    training = tuple(table for data in run.arms.values() if data.people for table in _training(data.people))
     if not about.get("votes"):
-        return Section("people", TITLE, missing="votes of people, which `hrlaif annotate` collects")
+        return Section(
+            "people", TITLE, missing="votes of people on answers, which `hrlaif annotate` collects", tables=training
+        )
     lead = (
         f"{count(about['votes'])} votes of {len(about['raters'])} raters on {count(about['pairs_rated'])} of "
         f"{count(about['pairs'])} pairs; raters do not see which arm wrote what."
@@ -42,7 +46,7 @@ def people(run: RunData) -> Section:
         lead=(lead,),
         callout=warning,
         tone="warning",
-        tables=(_arms(run), _agreement(about), *_raters(about)),
+        tables=(_arms(run), _agreement(about), *_raters(about), *training),
         notes=(
             "Satisfaction: over prompts, the share of votes that are satisfied. Alpha and kappa: 1 is full agreement, "
             "0 is chance. A pair of equal texts is a tie that nobody had to read.",
@@ -84,6 +88,12 @@ def _agreement(about: Mapping[str, Any]) -> Table:
         for one in about.get("kappa", ())
     ]
     return Table("Table: agreement of raters, and of the judge with them.", ("", "Value"), tuple(rows))
+
+
+def _training(about: Mapping[str, Any]) -> tuple[Table, ...]:
+    """The raters of the training responses that an arm learned from."""
+    tables = (_agreement(about), *_raters(about))
+    return tuple(replace(table, caption=f"{table.caption[:-1]}: votes on training responses.") for table in tables)
 
 
 def _number(metric: Metric | None) -> Cell:

@@ -61,7 +61,7 @@ def reward_model(run: RunData) -> Section:
             ),
         ),
         notes=(
-            "The two reward models are held to different labels: the basic arm's to the judge's own verdicts, so a "
+            "The reward models are held to different labels: the basic arm's to the judge's own verdicts, so a "
             "higher accuracy there means only that it learnt the judge.",
             *(
                 (

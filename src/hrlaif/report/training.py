@@ -92,7 +92,7 @@ def _count_table(caption: str, first: str, rows: Mapping[str, Mapping[str, int]]
 
 
 def labels(run: RunData) -> Section:
-    """Basic against hybrid labels: what they rest on, ties, unreadable ones, and verdicts that flip with the order."""
+    """The arms' labels side by side: what they rest on, ties, unreadable ones, verdicts that flip with the order."""
     arms = {arm: data.labels for arm, data in run.arms.items() if data.labels}
     if not arms:
         return Section("labels", "Labels", missing="labels.jsonl of an arm")
@@ -147,6 +147,8 @@ def _flips(orders: Counter[tuple[Verdict, Verdict]]) -> Cell:
 
 def _routing(arm: str, found: Mapping[Basis, LabelCounts]) -> str:
     n, calls = sum(counts.n for counts in found.values()), sum(counts.calls for counts in found.values())
+    if (votes := found.get(Basis.HUMAN)) and votes.n == n:
+        return f"{arm}: {count(n)} labels by people, {calls / n:.2f} votes per label."
     ruled = found[Basis.VERIFIER].n if Basis.VERIFIER in found else 0
     return (
         f"{arm}: {count(n)} labels, {percent(ruled / n)} decided by the rule verifier, {calls / n:.2f} preference "
@@ -222,7 +224,7 @@ def fine_tuning(run: RunData) -> Section | None:
 
 
 def ppo(run: RunData) -> Section:
-    """PPO's curves, both arms in each panel."""
+    """PPO's curves, all arms in each panel."""
     panels = []
     for keys, title in PPO:
         lines = {arm: line for arm, data in run.arms.items() if (line := curve(data.policy_steps, keys))}
