@@ -37,8 +37,8 @@ class Scale:
     share: float = 1.0
     responses: int = 4
     pairs: int = 4
-    steps: int = 30
-    rollouts: int = 48
+    steps: int = 40
+    rollouts: int = 64
     reward_epochs: int = 6
 
 
@@ -111,6 +111,8 @@ def configured(folder: Path, start: Path, url: str, *, seed: int, scale: Scale, 
         "policy": {
             "lora": lora, "steps": scale.steps, "rollouts": scale.rollouts, "minibatch": scale.rollouts // 2,
             "learning_rate": 5e-4, "kl_weight": 0.15, "max_tokens": tokens, "stop_kl": 0.05,
+            # A critic on so small a trunk explains at most a sixth of the returns; responses to one prompt are compared.
+            "advantages": "rloo", "samples_per_prompt": 4,
             "held_out": 0, "checkpoint_every": 10_000, "batch_tokens": 4096,
         },
         # Greedy answers would all be right: the start's errors are a matter of chance.
