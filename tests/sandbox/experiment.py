@@ -111,7 +111,7 @@ def configured(folder: Path, start: Path, url: str, *, seed: int, scale: Scale, 
         "policy": {
             "lora": lora, "steps": scale.steps, "rollouts": scale.rollouts, "minibatch": scale.rollouts // 2,
             "learning_rate": 5e-4, "kl_weight": 0.15, "max_tokens": tokens, "stop_kl": 0.05,
-            # A critic on so small a trunk explains at most a sixth of the returns; responses to one prompt are compared.
+            # A critic on so small a trunk explains a sixth of the returns at most: responses are compared.
             "advantages": "rloo", "samples_per_prompt": 4,
             "held_out": 0, "checkpoint_every": 10_000, "batch_tokens": 4096,
         },
