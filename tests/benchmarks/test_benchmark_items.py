@@ -123,6 +123,19 @@ def test_mmlu_with_a_cell_too_few_names_the_line(tmp_path: Path) -> None:
         read(tmp_path / "law_test.csv", "mmlu")
 
 
+def test_line_breaks_in_a_cell_of_mmlu_stay(tmp_path: Path) -> None:
+    (tmp_path / "history_test.csv").write_text('"It says:\n""Go\u2028on.""\nWhy?","a\nb",c,d,e,B\n', "utf-8")
+    (item,) = read(tmp_path, "mmlu")
+    assert 'It says:\n"Go\u2028on."\nWhy?' in item.prompt.question
+    assert item.prompt.choices == ("a\nb", "c", "d", "e")
+
+
+def test_a_header_of_mmlu_may_be_quoted(tmp_path: Path) -> None:
+    (tmp_path / "law_test.csv").write_text('"question","A","B","C","D","answer"\n"Which?","a","b","c","d","B"\n')
+    (item,) = read(tmp_path, "mmlu")
+    assert item.prompt.reference == "B"
+
+
 def test_a_missing_file_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'own': .*no such file or folder"):
         read(tmp_path / "none.jsonl", "gsm8k")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -133,27 +134,28 @@ def _prompt_lines(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     named = _GROUPED.fullmatch(file.name)
     if named is None:
         raise DataError(f"{file}: the name says neither side nor group; the published files are hate_GROUP_1k.txt.")
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(_text(file).splitlines(), start=1):
         if line.strip():
             values = {"prompt": line.replace("\\n", "\n"), "prompt_label": named[1], "group": named[2]}
             yield values, f"{file}:{number}"
 
 
-def _lines(file: Path) -> list[str]:
+def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        return file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read as UTF-8 ({error}).") from error
 
 
 def _has_header(file: Path) -> bool:
-    first = next(iter(_lines(file)), "").lower()
-    return "question" in first.split(",")
+    first = next(csv.reader(io.StringIO(_text(file), newline="")), [])
+    return "question" in [cell.strip().lower() for cell in first]
 
 
 def _mmlu_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """MMLU's own files: question, four options and a letter, without a header; the file's name is the subject."""
-    reader = csv.reader(_lines(file), strict=True)
+    # Cells hold line breaks: only the reader may divide the text into lines.
+    reader = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
     subject = re.sub(r"_(?:test|val|dev)$", "", file.stem)
     try:
         for cells in reader:

@@ -10,7 +10,7 @@ from hrlaif.benchmarks.choices import ACCURACY, NORMALISED
 from hrlaif.benchmarks.code import PASS_AT_1
 from hrlaif.benchmarks.ifeval import INSTRUCTION_LOOSE, INSTRUCTION_STRICT, LOOSE, STRICT
 from hrlaif.benchmarks.safety import COMPLIANCE, OVER_REFUSAL, OVER_REFUSAL_FULL, TOXIC
-from hrlaif.metrics import discordant, mcnemar, measured, paired_shares, wilson
+from hrlaif.metrics import clustered_share, discordant, mcnemar, measured, paired_shares, wilson
 from hrlaif.types import BenchmarkResult, Metric
 
 ALL = "all"
@@ -91,13 +91,9 @@ def _measures(rows: Iterable[BenchmarkResult]) -> list[str]:
 
 
 def _of_instructions(rows: Sequence[BenchmarkResult], reading: str, name: str) -> Metric:
-    """The share of all instructions, its interval that of as many observations as there are prompts.
-
-    Instructions of one prompt stand or fall together; this is the widest that their dependence can make it.
-    """
-    followed = [one[reading] for row in rows for one in row.evidence["instructions"]]
-    share = sum(followed) / len(followed)
-    return wilson(share * len(rows), len(rows), name=name)
+    """The share of all instructions; those of one prompt stand or fall together."""
+    followed = ([one[reading] for one in row.evidence["instructions"]] for row in rows)
+    return clustered_share(((sum(one), len(one)) for one in followed), name=name)
 
 
 def _differences(arm: Rows, start: Rows) -> dict[str, dict[str, Any]]:

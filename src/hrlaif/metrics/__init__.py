@@ -13,6 +13,7 @@ from hrlaif.metrics.runs import DIFFERENCE, FEWEST_RUNS, SHARE, Scale, mean_over
 from hrlaif.metrics.shares import (
     Seen,
     check_corrects,
+    clustered_share,
     corrected_share,
     discordant,
     mcnemar,
@@ -33,6 +34,7 @@ __all__ = [
     "bootstrap_mean",
     "bradley_terry",
     "check_corrects",
+    "clustered_share",
     "cohen_kappa",
     "corrected_share",
     "discordant",
