@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from hrlaif.benchmarks.choices import ACCURACY, NORMALISED
 from hrlaif.benchmarks.code import PASS_AT_1
 from hrlaif.benchmarks.ifeval import INSTRUCTION_LOOSE, INSTRUCTION_STRICT, LOOSE, STRICT
 from hrlaif.benchmarks.safety import COMPLIANCE, OVER_REFUSAL, OVER_REFUSAL_FULL, TOXIC
-from hrlaif.metrics import clustered_share, discordant, mcnemar, measured, paired_shares, wilson
+from hrlaif.metrics import clustered_share, measured, paired_test, wilson
 from hrlaif.types import BenchmarkResult, Metric
 
 ALL = "all"
@@ -107,11 +106,5 @@ def _differences(arm: Rows, start: Rows) -> dict[str, dict[str, Any]]:
             and (theirs := start[item_id].scores.get(name)) is not None
         ]
         if pairs:
-            only_first, only_second = discordant(pairs)
-            found[name] = {
-                **asdict(paired_shares(pairs, name=name)),
-                "only_first": only_first,
-                "only_second": only_second,
-                "p": mcnemar(only_first, only_second),
-            }
+            found[name] = paired_test(pairs, name=name)
     return found

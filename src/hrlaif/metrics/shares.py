@@ -74,12 +74,23 @@ def paired_shares(rows: Iterable[tuple[bool, bool]], *, name: str, unit: str = "
     n = len(counts)
     if n == 0:
         return unmeasured(name, unit=unit)
-    b, c = discordant(counts)
+    b, c = _discordant(counts)
     low, high = _wald_plus_2(b, c, n)
     return Metric(name, (b - c) / n, low, high, n, unit)
 
 
-def discordant(rows: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
+def paired_test(rows: Sequence[tuple[bool, bool]], *, name: str) -> dict[str, Any]:
+    """`paired_shares` as plain values, with `only_first`, `only_second` (rows that only one has) and McNemar's `p`."""
+    only_first, only_second = _discordant(rows)
+    return {
+        **dataclasses.asdict(paired_shares(rows, name=name)),
+        "only_first": only_first,
+        "only_second": only_second,
+        "p": mcnemar(only_first, only_second),
+    }
+
+
+def _discordant(rows: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
     """How many rows only the first has, and how many only the second has."""
     return sum(first and not second for first, second in rows), sum(second and not first for first, second in rows)
 
