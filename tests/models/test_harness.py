@@ -12,15 +12,18 @@ import pytest
 
 from hrlaif.artifacts import read_records
 from hrlaif.benchmarks import Asking, files_of, load, measure, summarise
-from hrlaif.config import EvaluationSection
+from hrlaif.config import Config, EvaluationSection, ModelSection
 from hrlaif.errors import ConfigError, DataError
+from hrlaif.pipeline import STAGES
+from hrlaif.plan import plan
+from hrlaif.run import Run
 from hrlaif.types import BenchmarkItem, BenchmarkResult
 
 if TYPE_CHECKING:
     from hrlaif.models.harness import Harness
     from hrlaif.models.local import LocalSampler
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore")
 ROWS = [
     {"question": "What falls from clouds?", "options": ["sand", "rain", "iron"], "right": 1},
     {"question": "What do bees make?", "options": ["honey", "glass", "coal"], "right": 0},
@@ -243,10 +246,22 @@ def test_keys_of_other_kinds_are_refused(folder: Path) -> None:
             section_of(folder, **{"kind": "lm-eval", "tasks": ["a"], **keys})
 
 
-def test_without_the_extra_one_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from hrlaif.config import Config
-    from hrlaif.run import Run
+def test_the_steps_of_a_run_write_the_records_of_start(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval", reason="needs the lm-eval extra: pip install 'hrlaif[lm-eval]'")
+    evaluation = section_of(folder, "own_choice", "own_written")
+    config = Config(
+        name="b", run_dir=str(tmp_path / "run"), model=ModelSection(name=str(tiny_model)), evaluation=evaluation
+    )
+    with Run(config) as run:
+        steps = [step for step in plan(STAGES, config) if step.stage.name in ("benchmark_items", "benchmarks")]
+        for step in steps[:2]:
+            step.stage.make(run, step)
+    assert [step.arm for step in steps[:2]] == [None, "start"]
+    rows = list(read_records(tmp_path / "run/start/benchmarks.jsonl", BenchmarkResult))
+    assert [row.benchmark for row in rows] == ["own/own_choice"] * 3 + ["own/own_written"] * 3
 
+
+def test_without_the_extra_one_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     for name in [name for name in sys.modules if name.startswith("lm_eval.") or name == "hrlaif.models.harness"]:
         monkeypatch.delitem(sys.modules, name)
