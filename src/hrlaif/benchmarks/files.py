@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hrlaif.config import BenchmarkKind, BenchmarkSection
+from hrlaif.config import LM_EVAL, BenchmarkKind, BenchmarkSection
 from hrlaif.errors import DataError
 
 TABLES = (".jsonl", ".jsonl.zst", ".csv", ".tsv", ".parquet")
@@ -76,6 +76,8 @@ def files_of(section: BenchmarkSection) -> list[Path]:
     """
     path, endings = Path(section.path), _endings(section.kind)
     key = f"evaluation.benchmarks: {section.name!r}"
+    if path.is_file() and section.kind == LM_EVAL:
+        raise DataError(f"{key}: {path}: a file; lm-eval takes a folder with task files and the rows they name.")
     if path.is_file():
         if not path.name.endswith(endings):
             raise DataError(f"{key}: {path}: cannot read this ending; {section.kind} comes as {', '.join(endings)}.")
@@ -87,6 +89,9 @@ def files_of(section: BenchmarkSection) -> list[Path]:
         )
     found = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(endings))
     shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    if section.kind == LM_EVAL:
+        # Functions of a task lie beside it, and are compiled there.
+        return [file for file in shown if "__pycache__" not in file.parts]
     tests = [file for file in shown if _TEST.search(str(file.relative_to(path)))]
     if not shown:
         raise DataError(f"{key}: {path}: no file with the ending {', '.join(endings)} in this folder.")
@@ -113,7 +118,7 @@ def rows_of(section: BenchmarkSection, read_table: ReadTable) -> Iterator[Row]:
 
 
 def _endings(kind: BenchmarkKind) -> tuple[str, ...]:
-    return (*TABLES, *ALSO.get(kind, ()))
+    return ("",) if kind == LM_EVAL else (*TABLES, *ALSO.get(kind, ()))
 
 
 def _json_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:

@@ -9,6 +9,7 @@ from hrlaif.benchmarks.choices import ACCURACY, NORMALISED
 from hrlaif.benchmarks.code import PASS_AT_1
 from hrlaif.benchmarks.ifeval import INSTRUCTION_LOOSE, INSTRUCTION_STRICT, LOOSE, STRICT
 from hrlaif.benchmarks.safety import COMPLIANCE, OVER_REFUSAL, OVER_REFUSAL_FULL, TOXIC
+from hrlaif.config import LM_EVAL
 from hrlaif.metrics import clustered_share, measured, paired_test, wilson
 from hrlaif.types import BenchmarkResult, Metric
 
@@ -54,7 +55,7 @@ def summarise(by_contestant: Mapping[str, Iterable[BenchmarkResult]]) -> dict[st
             "items": len(parts[first]),
             "measures": {
                 name: {"title": title, "more_is_better": more}
-                for name, (title, more) in MEASURES.items()
+                for name, (title, more) in {**MEASURES, **_foreign(parts[first].values())}.items()
                 if any(name in of[ALL] for of in metrics.values())
             },
             "metrics": metrics,
@@ -87,6 +88,11 @@ def _metrics(rows: Sequence[BenchmarkResult]) -> Iterator[Metric]:
 
 def _measures(rows: Iterable[BenchmarkResult]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.scores))
+
+
+def _foreign(rows: Iterable[BenchmarkResult]) -> dict[str, tuple[str, bool]]:
+    """lm-eval's metrics under their own names; only those of which more is better are asked for."""
+    return {name: (name, True) for row in rows if row.kind == LM_EVAL for name in row.scores}
 
 
 def _of_instructions(rows: Sequence[BenchmarkResult], reading: str, name: str) -> Metric:
