@@ -11,7 +11,6 @@ from hrlaif.report.wording import ALL, count, difference, measured, tidy
 from hrlaif.types import Metric
 
 NAMED_AS = {"loglikelihood": "log-likelihood", "generative": "generative"}
-FILE = "benchmarks.jsonl"
 Found = Mapping[str, Any]
 
 
@@ -39,7 +38,6 @@ def benchmarks(run: RunData) -> Section | None:
             "them with each other, and not with published numbers.",
             *_open(found),
         ),
-        files=tuple(f"{name}/{FILE}" for name in run.series),
     )
 
 
