@@ -130,6 +130,12 @@ def test_line_breaks_in_a_cell_of_mmlu_stay(tmp_path: Path) -> None:
     assert item.prompt.choices == ("a\nb", "c", "d", "e")
 
 
+def test_a_quotation_mark_in_mmlu_that_nothing_closes_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "law_test.csv").write_text('"Which?,a,b,c,d,A\n' + "Which?,a,b,c,d,A\n" * 20_000)
+    with pytest.raises(DataError, match=r"law_test\.csv:\d+: not CSV \("):
+        read(tmp_path, "mmlu")
+
+
 def test_a_header_of_mmlu_may_be_quoted(tmp_path: Path) -> None:
     (tmp_path / "law_test.csv").write_text('"question","A","B","C","D","answer"\n"Which?","a","b","c","d","B"\n')
     (item,) = read(tmp_path, "mmlu")

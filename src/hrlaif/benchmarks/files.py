@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -153,7 +154,9 @@ def _text(file: Path) -> str:
 
 
 def _has_header(file: Path) -> bool:
-    first = next(csv.reader(io.StringIO(_text(file), newline="")), [])
+    first: list[str] = []
+    with contextlib.suppress(csv.Error):  # who reads the rows says what is wrong with them
+        first = next(csv.reader(io.StringIO(_text(file), newline="")), [])
     return "question" in [cell.strip().lower() for cell in first]
 
 
