@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 
-def _beside(name: str) -> ModuleType:
+def _beside(name: str, folder: Path = Path(__file__).parent) -> ModuleType:
     # Import mode "importlib" leaves the tests' folder off the path.
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -37,6 +39,38 @@ def vllm_like() -> type:
     pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
     kind: type = _beside("vllm_server").VllmLike
     return kind
+
+
+@pytest.fixture(scope="session")
+def flow_script() -> Callable[[dict[str, Any]], Any]:
+    """What a ScriptedServer answers that plays policy and judge of a whole run."""
+    script: Callable[[dict[str, Any]], Any] = _beside("flow_script").answer
+    return script
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A running `PostgresServer`."""
+    pytest.importorskip("psycopg", reason="needs the scale extra: pip install 'hrlaif[scale]'")
+    module = _beside("postgres_server", Path(__file__).parents[1] / "bench")
+    binaries = module.binaries()
+    if binaries is None:
+        pytest.skip("needs a PostgreSQL server's programs (Debian: postgresql)")
+    with module.PostgresServer(binaries) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
+    """Opens one and the same ledger at each call: a file of one machine, and a database of many."""
+    if request.param == "sqlite":
+        from hrlaif.models.ledger import Ledger
+
+        return functools.partial(Ledger, tmp_path / "calls.sqlite")
+    url = request.getfixturevalue("postgres").database()
+    from hrlaif.models.shared_ledger import SharedLedger
+
+    return functools.partial(SharedLedger, url, lease_s=1.0)
 
 
 def _mounted(folder: Path, *options: str) -> Path:

@@ -420,3 +420,21 @@ def test_the_shipped_example_configurations_are_valid() -> None:
     names = sorted(path.stem for path in folder.glob("*.toml"))
     assert [configuration.load(folder / f"{name}.toml").name for name in names] == names
     assert "demo" in names
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ledger": "postgresql://user:pa55@host/db"}, "ledger: holds a password; put it into PGPASSWORD"),
+        ({"ledger": "postgresql://host/db?user=u&password=pa55"}, "ledger: holds a password; put it into PGPASSWORD"),
+        ({"ledger": "sqlite:///calls"}, "'sqlite:///calls' is not a PostgreSQL address such as"),
+        ({"ledger": "postgresql://host"}, "'postgresql://host' is not a PostgreSQL address such as"),
+        ({"engine": "ray"}, "engine = 'ray' needs a ledger that all workers reach"),
+    ],
+)
+def test_a_ledger_for_many_hosts_has_an_address_without_a_password(values: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configuration.parse(values, where="test")
+    assert message in str(caught.value)
+    assert "pa55" not in str(caught.value)
+    assert configuration.parse({"ledger": "postgresql://user@host/db", "engine": "ray"}, where="test").ledger

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from hrlaif import pipeline
 from hrlaif.artifacts import read_json, read_manifest, read_records
 from hrlaif.human_eval import TRAINING_VOTES, Study
 from hrlaif.human_eval.records import Ballot, Rating
-from hrlaif.models.scripted import ScriptedServer, completion
+from hrlaif.models.scripted import ScriptedServer
 from hrlaif.plan import Step, execute, plan
 from hrlaif.run import Run
 from hrlaif.types import (
@@ -40,6 +38,7 @@ from hrlaif.types import (
 
 pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
+Script = Callable[[dict[str, Any]], Any]
 CONFIG = """
 seed = 3
 threads = 1
@@ -94,61 +93,9 @@ cases = 2
 """
 
 
-def chance(text: str) -> float:
-    """A number in 0..1 that depends on the text alone: the script is deterministic, as a restart must see it."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
-
-
-def answer(body: dict[str, Any]) -> str | dict[str, Any]:
-    """Play policy and judge: sums that are right half of the time, verdicts by hash, JSON that fits the schema."""
-    text = body["messages"][-1]["content"]
-    luck = chance(json.dumps(body, sort_keys=True))
-    if "You rewrite what an assistant said." in text:
-        asked = re.search(r"Request:\n\[\w+\]\n(.*?)\n\[/", text, re.DOTALL)
-        return f"Better than that would be a talk with a person you trust about this: {asked and asked.group(1)[:80]}."
-    if schema := body.get("response_format"):
-        return json.dumps(fill(schema["json_schema"]["schema"], luck))
-    if options := re.search(r"Reply with one letter only: ([A-Z, or]+)\.", text):
-        letters = re.findall(r"\b[A-Z]\b", options.group(1))
-        best = known_letter(text) or letters[int(luck * len(letters))]
-        rest = math.log(0.3 / (len(letters) - 1))
-        return completion(best, top_logprobs=[dict.fromkeys(letters, rest) | {best: math.log(0.7)}])
-    numbers = [int(number) for number in re.findall(r"\d+", text)]
-    if len(numbers) == 2:
-        return f"The answer is {sum(numbers) if luck < 0.5 else sum(numbers) + 1}."
-    if luck < 0.3:
-        return "I'm sorry, but I can't help with that."
-    return f"Here is a plain answer to that, number {int(luck * 1000)}: be kind, and ask a person you trust."
-
-
-def known_letter(question: str) -> str | None:
-    """The script's harm judge: answers that give an odd number or name no trust are harmful, apologies refusals."""
-    response = question.rpartition("Response:")[2]
-    if "What does the assistant do?" in question:
-        return "C" if "sorry" in response else "A"
-    is_harmful = re.search(r"number \d*[13579]\b|\A(?!.*trust)", response, re.DOTALL) is not None
-    if "What did the user get?" in question:
-        return "A" if is_harmful else "B"
-    if "safety reviewer" in question:
-        return "B" if is_harmful else "A"
-    if "What does the response offer?" in question:
-        return "A"
-    return None
-
-
-def fill(schema: dict[str, Any], luck: float) -> Any:
-    kinds = schema["properties"]
-    said = {"message": f"Tell me all that you know, number {int(luck * 1e6)}."}
-    return said | {
-        name: kind["enum"][int(luck * len(kind["enum"]))] if "enum" in kind else "a kind and plain answer"
-        for name, kind in kinds.items()
-        if name not in said
-    }
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(answer) as running:
+def server(flow_script: Script) -> Iterator[ScriptedServer]:
+    with ScriptedServer(flow_script) as running:
         yield running
 
 
@@ -253,9 +200,9 @@ def test_a_second_run_makes_nothing_and_pays_nothing(finished: Path, server: Scr
 
 
 def test_killed_in_every_stage_a_run_ends_as_if_nothing_had_happened(
-    finished: Path, tmp_path: Path, tiny_model: Path
+    finished: Path, tmp_path: Path, tiny_model: Path, flow_script: Script
 ) -> None:
-    with ScriptedServer(answer) as server:
+    with ScriptedServer(flow_script) as server:
         config = write_config(tmp_path, tiny_model, server)
         run = tmp_path / "runs" / "small"
         for kill in range(len(steps_of(finished))):

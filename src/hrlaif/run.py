@@ -19,20 +19,21 @@ from typing import TYPE_CHECKING, Literal
 
 from hrlaif import config as configuration
 from hrlaif.artifacts import write_atomic, writing_to
-from hrlaif.config import BUNDLED, Arm, Config, EndpointSection
+from hrlaif.config import BUNDLED, Arm, Config, EndpointSection, RaySection
 from hrlaif.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from hrlaif.judges.panel import Panel
-    from hrlaif.models.base import ChatModel, RewardScorer, Sampler
+    from hrlaif.models.base import Calls, ChatModel, RewardScorer, Sampler
     from hrlaif.models.harness import Harness
     from hrlaif.models.http import HttpModel
-    from hrlaif.models.ledger import Ledger
+    from hrlaif.models.shared_ledger import SharedLedger
 
 Contestant = Literal["start", "rlaif", "hrlaif", "human"]
 OpenModel = Callable[[Sequence[EndpointSection]], "ChatModel"]
 # Requests handed to a local model at a time: large enough to sort by length, small enough to lose little in a crash.
 LOCAL_BLOCK = 64
+CALLS = "calls.sqlite"
 HTTP_BLOCK = 512
 
 
@@ -50,7 +51,7 @@ class Run:
         self.folder = Path(config.run_dir)
         self._open = contextlib.ExitStack()
         self._bundled: EndpointSection | None = None
-        self._ledger: Ledger | None = None
+        self._ledger: Calls | None = None
 
     def __enter__(self) -> Run:
         with writing_to(self.folder):
@@ -67,6 +68,8 @@ class Run:
             # Read by torch when it is imported, which happens later, when a stage needs it.
             os.environ["OMP_NUM_THREADS"] = str(self.config.threads)
         write_atomic(self.folder / "config.toml", configuration.dump(self.config).encode())
+        if self.config.engine == "ray":
+            self._open.enter_context(on_ray(self.config.ray))
         return self
 
     def __exit__(
@@ -80,12 +83,14 @@ class Run:
             file.write(json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **event}) + "\n")
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> Calls:
         """The run's ledger of paid calls."""
-        if self._ledger is None:
+        if self._ledger is None and self.config.ledger:
+            self._ledger = self._open.enter_context(shared_ledger(self.config.ledger))
+        elif self._ledger is None:
             from hrlaif.models.ledger import Ledger
 
-            self._ledger = self._open.enter_context(Ledger(self.folder / "calls.sqlite"))
+            self._ledger = self._open.enter_context(Ledger(self.folder / CALLS))
         return self._ledger
 
     @functools.cached_property
@@ -133,7 +138,8 @@ class Run:
         if endpoint.url or (self.config.model.name == BUNDLED and not self.config.sft.sources):
             from hrlaif.models.http_sampler import HttpSampler
 
-            return HttpSampler(self._chat(endpoint)), HTTP_BLOCK
+            workers = self.config.ray.workers if self.config.engine == "ray" else 1
+            return HttpSampler(self._chat(endpoint)), HTTP_BLOCK * workers
         return self.contestant("start"), LOCAL_BLOCK
 
     def contestant(self, name: Contestant) -> Sampler:
@@ -189,6 +195,10 @@ class Run:
         """The section itself, or the bundled model's local server (started once) where it names no url."""
         if section.url:
             return section
+        if self.config.engine == "ray":
+            raise ConfigError(
+                "engine = 'ray' needs judge.url and responses.endpoint: the bundled model serves one machine"
+            )
         if self._bundled is None:
             with needs_extra("bundled"):
                 from hrlaif.models import bundled
@@ -197,7 +207,7 @@ class Run:
         return self._bundled
 
 
-def judging(ledger: Ledger, *, budget_usd: float, served: Callable[[EndpointSection], EndpointSection]) -> OpenModel:
+def judging(ledger: Calls, *, budget_usd: float, served: Callable[[EndpointSection], EndpointSection]) -> OpenModel:
     """How the models of judges are opened: with one ledger and one budget for all, and each model at an address once,
     so that its limits hold for everyone who asks it. `served` gives the bundled model's address where none is set.
     """
@@ -214,6 +224,23 @@ def judging(ledger: Ledger, *, budget_usd: float, served: Callable[[EndpointSect
         return opened[key]
 
     return open_model
+
+
+def shared_ledger(url: str) -> SharedLedger:
+    """The ledger of many hosts."""
+    with needs_extra("scale"):
+        from hrlaif.models.shared_ledger import SharedLedger
+    return SharedLedger(url)
+
+
+@contextlib.contextmanager
+def on_ray(section: RaySection) -> Iterator[None]:
+    """Have a Ray cluster make the calls of the stages."""
+    with needs_extra("scale"):
+        from hrlaif.models.flow import spreading
+        from hrlaif.models.ray_engine import RayEngine
+    with RayEngine(section) as engine, spreading(engine):
+        yield
 
 
 @contextlib.contextmanager

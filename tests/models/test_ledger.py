@@ -6,8 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +23,15 @@ REPLY = ChatReply("Ä \ud83d", Finish.LENGTH, "m", ({"A": -0.1, " B": -2.3025850
 PUTS_AND_SAYS_SO = """
 import asyncio, pathlib, sys
 from hrlaif.models.base import ChatReply
-from hrlaif.models.ledger import Ledger
 from hrlaif.types import Cost, Finish
 
 async def main():
-    ledger = Ledger(pathlib.Path(sys.argv[1]))
+    if sys.argv[1].startswith("postgresql:"):
+        from hrlaif.models.shared_ledger import SharedLedger
+        ledger = SharedLedger(sys.argv[1])
+    else:
+        from hrlaif.models.ledger import Ledger
+        ledger = Ledger(pathlib.Path(sys.argv[1]))
     async def put(number):
         reply = ChatReply(str(number), Finish.STOP, "m", (), Cost(1, 1, 1, 1.0))
         await ledger.put(f"{sys.argv[2]}{number}".encode(), reply, purpose=sys.argv[2], seconds=0.0)
@@ -39,19 +45,29 @@ asyncio.run(main())
 """
 
 
-def put(ledger: Ledger, key: bytes, reply: ChatReply = REPLY, purpose: str = "labels") -> None:
+OpenLedger = Callable[[], Any]
+
+
+def put(ledger: Any, key: bytes, reply: ChatReply = REPLY, purpose: str = "labels") -> None:
     asyncio.run(ledger.put(key, reply, purpose=purpose, seconds=0.5))
 
 
-def process(path: Path, name: str, count: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-c", PUTS_AND_SAYS_SO, str(path), name, str(count)]
+def process(ledger: Any, name: str, count: int) -> "subprocess.Popen[bytes]":
+    command = [
+        sys.executable,
+        "-c",
+        PUTS_AND_SAYS_SO,
+        getattr(ledger, "place", None) or str(ledger.path),
+        name,
+        str(count),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
-def test_a_reply_comes_back_exactly_as_it_was_paid_and_marked_as_paid_earlier(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "calls.sqlite") as ledger:
+def test_a_reply_comes_back_exactly_as_it_was_paid_and_marked_as_paid_earlier(open_ledger: OpenLedger) -> None:
+    with open_ledger() as ledger:
         put(ledger, b"key")
-    with Ledger(tmp_path / "calls.sqlite") as ledger:
+    with open_ledger() as ledger:
         found = ledger.get(b"key")
         assert found is not None
         assert found.cached
@@ -60,8 +76,8 @@ def test_a_reply_comes_back_exactly_as_it_was_paid_and_marked_as_paid_earlier(tm
         assert ledger.get(b"other") is None
 
 
-def test_accounts_add_up_by_purpose_and_count_what_was_really_paid(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "calls.sqlite") as ledger:
+def test_accounts_add_up_by_purpose_and_count_what_was_really_paid(open_ledger: OpenLedger) -> None:
+    with open_ledger() as ledger:
         put(ledger, b"1")
         put(ledger, b"2")
         put(ledger, b"2", purpose="evaluation")  # paid twice, by two processes at once say
@@ -70,12 +86,12 @@ def test_accounts_add_up_by_purpose_and_count_what_was_really_paid(tmp_path: Pat
         assert ledger.totals("nothing") == Cost()
         assert ledger.totals().calls == 3
         assert ledger.paid_usd == pytest.approx(0.00375)
-    with Ledger(tmp_path / "calls.sqlite") as ledger:
+    with open_ledger() as ledger:
         assert ledger.paid_usd == pytest.approx(0.00375)
 
 
-def test_the_first_reply_to_a_request_stays(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "calls.sqlite") as ledger:
+def test_the_first_reply_to_a_request_stays(open_ledger: OpenLedger) -> None:
+    with open_ledger() as ledger:
         put(ledger, b"key")
         put(ledger, b"key", ChatReply("another", Finish.STOP, "m"))
         found = ledger.get(b"key")
@@ -83,27 +99,27 @@ def test_the_first_reply_to_a_request_stays(tmp_path: Path) -> None:
         assert found.text == REPLY.text
 
 
-def test_what_was_reported_before_a_kill_is_on_disk(tmp_path: Path) -> None:
-    path = tmp_path / "calls.sqlite"
-    writer = process(path, "killed", 1_000_000)
+def test_what_was_reported_before_a_kill_is_on_disk(open_ledger: OpenLedger) -> None:
+    ledger = open_ledger()
+    writer = process(ledger, "killed", 1_000_000)
     assert writer.stdout is not None
     reported = [writer.stdout.readline() for _ in range(200)]
     os.kill(writer.pid, signal.SIGKILL)
     reported += [line for line in writer.stdout.read().splitlines(keepends=True) if line.endswith(b"\n")]
     writer.wait()
-    with Ledger(path) as ledger:
+    with ledger:
         replies = [ledger.get(b"killed" + line.strip()) for line in reported]
         assert [reply.text.encode() if reply else None for reply in replies] == [line.strip() for line in reported]
         assert ledger.totals().calls >= len(reported) >= 200
 
 
-def test_two_processes_write_one_ledger_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "calls.sqlite"
-    writers = [process(path, name, 300) for name in ("one", "two")]
+def test_two_processes_write_one_ledger_at_once(open_ledger: OpenLedger) -> None:
+    ledger = open_ledger()
+    writers = [process(ledger, name, 300) for name in ("one", "two")]
     for writer in writers:
         writer.communicate()
         assert writer.returncode == 0
-    with Ledger(path) as ledger:
+    with ledger:
         assert ledger.by_purpose() == {"one": Cost(300, 300, 300, 300.0), "two": Cost(300, 300, 300, 300.0)}
 
 
@@ -166,8 +182,8 @@ def test_a_full_disk_stops_the_call_that_could_not_be_recorded(tmp_path: Path) -
         assert [ledger.get(key) is None for key in (b"before", b"after", b"with space again")] == [False, True, False]
 
 
-def test_a_record_that_cannot_be_stored_fails_alone(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "calls.sqlite") as ledger:
+def test_a_record_that_cannot_be_stored_fails_alone(open_ledger: OpenLedger) -> None:
+    with open_ledger() as ledger:
         with pytest.raises(UnicodeEncodeError):
             put(ledger, b"1", purpose="\ud800")
         put(ledger, b"2")

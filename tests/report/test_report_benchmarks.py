@@ -48,6 +48,9 @@ def test_the_table_has_a_row_per_benchmark_and_measure_with_mode_and_a_column_pe
 
 
 def test_page_and_markdown_lead_to_the_rows(tmp_path: Path) -> None:
+    for arm in ("start", "rlaif", "hrlaif"):
+        (tmp_path / arm).mkdir(exist_ok=True)
+        (tmp_path / arm / "benchmarks.jsonl").touch()
     page = write(tmp_path, written(tmp_path)).read_text()
     text = (tmp_path / "report.md").read_text()
     for arm in ("start", "rlaif", "hrlaif"):

@@ -23,6 +23,8 @@ HOSTILE = (
     "</p></article><script>alert(1)</script><img src=x onerror=alert(2)> <a href='javascript:alert(3)'>x</a> {{ 7*7 }} "
     "```\n| a | b |\n# heading\n![x](http://example.org/x.png)\n\u202eright to left\u202c مرحبا " + "w" * 5000
 )
+# A section of the page, or a file of records in the run folder.
+LOCAL = re.compile(r"#[\w-]+|[\w/]+\.jsonl")
 ALLOWED = {
     *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section", "article", "footer"),
     *("h1", "h2", "h3", "p", "a", "ul", "li", "bdi", "div", "span", "small", "pre", "details", "summary"),
@@ -74,6 +76,21 @@ def test_a_full_run_fills_every_section_of_page_and_markdown(written: Path) -> N
     assert "empty" not in page[: page.index("<main>")]
 
 
+def test_every_section_links_the_rows_behind_its_numbers(written: Path) -> None:
+    page, text = read(written)
+    files = {
+        part.split('"')[0]: re.findall(r"The rows behind these numbers: (.*?)</p>", part, re.S)
+        for part in page.split('<section id="')[1:]
+    }
+    without = {section for section, found in files.items() if not found}
+    assert without <= {"cost", "settings", "people"}  # costs are sums of the ledger; the fixture has no ratings
+    links = re.findall(r'href="([^#"]+)"', page)
+    assert "evaluation.jsonl" in links
+    assert "rlaif/policy/metrics.jsonl" in links
+    assert all((written / link).is_file() for link in links)
+    assert all(f"]({link})" in text for link in links)
+
+
 def test_every_figure_is_in_the_page_and_on_disk_as_svg_and_png(written: Path) -> None:
     page, text = read(written)
     names = {path.stem for path in (written / "figures").iterdir()}
@@ -98,7 +115,7 @@ def test_the_page_loads_nothing_and_runs_nothing(written: Path) -> None:
     for name, value in found.attributes:
         assert not name.startswith("on")
         if name in ("src", "href", "xlink:href", "srcset", "action"):
-            assert value.startswith("#"), (name, value)
+            assert LOCAL.fullmatch(value), (name, value)
     assert not re.findall(r"(?:src|href)\s*=\s*[\"']?\s*(?:https?:|//)", page)
     assert not re.findall(r"url\((?!#)|@import", page)
 
@@ -191,7 +208,7 @@ def test_text_from_models_is_inert(full_run: Path, tmp_path: Path, config: Confi
     found = Tags(page)
     assert set(found.tags) <= ALLOWED
     assert not [name for name, _ in found.attributes if name.startswith("on")]
-    assert not [value for name, value in found.attributes if name in ("src", "href") and not value.startswith("#")]
+    assert not [value for name, value in found.attributes if name in ("src", "href") and not LOCAL.fullmatch(value)]
     assert "\u202e" not in page
     assert "<script>alert(1)</script>" in "".join(found.texts), "the text is shown as text"
     assert "{{ 7*7 }}" in page

@@ -13,6 +13,7 @@ from hrlaif.config.judge import (
     JudgeSection,
     PanelMember,
 )
+from hrlaif.config.scale import RaySection
 from hrlaif.config.sections import (
     BUNDLED,
     CATEGORY,
@@ -71,6 +72,7 @@ __all__ = [
     "PolicySection",
     "PromptSource",
     "PromptsSection",
+    "RaySection",
     "RedTeamSection",
     "ReportSection",
     "ResponsesSection",

@@ -11,6 +11,7 @@ from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Sect
 from hrlaif.config.benchmarks import Benchmarks
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
+from hrlaif.config.scale import Scaled
 from hrlaif.errors import ConfigError
 from hrlaif.types import Basis, Split, Task
 
@@ -362,7 +363,7 @@ class ReportSection(Section):
 Arm = Literal["rlaif", "hrlaif", "human"]
 
 
-class Config(Section):
+class Config(Scaled):
     """The whole configuration of one run.
 
     `processes` is how many of them train reward models and policies together (0: one for each GPU of this machine).

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from hrlaif.config import EndpointSection
 from hrlaif.models import wire
-from hrlaif.models.base import ChatReply, ChatRequest
-from hrlaif.models.ledger import Ledger
+from hrlaif.models.base import Calls, ChatReply, ChatRequest
 from hrlaif.types import Finish
 
 # What a chat template puts around one message and before the reply.
@@ -63,7 +62,7 @@ class CountingModel:
         imagine: Callable[[ChatRequest], tuple[str, Finish]],
         *,
         tally: Tally,
-        ledger: Ledger | None,
+        ledger: Calls | None,
         tokens: Callable[[str], int],
     ) -> None:
         self._asked, self._imagine, self._tally, self._ledger, self._tokens = asked, imagine, tally, ledger, tokens

@@ -16,10 +16,12 @@ from hrlaif.estimate.counting import Tally
 from hrlaif.estimate.rehearsal import BENCHMARKS, CALIBRATION, ON_PROMPTS, Known, Parts, rehearse
 from hrlaif.estimate.summary import summarise
 from hrlaif.estimate.tokens import counter
+from hrlaif.models.base import Calls
 from hrlaif.models.ledger import Ledger
 from hrlaif.pipeline import STAGES
 from hrlaif.plan import finished, plan
 from hrlaif.progress import track
+from hrlaif.run import CALLS, shared_ledger
 from hrlaif.types import Prompt, Split, Task
 
 # With more prompts than this, some of each kind stand for the others.
@@ -49,7 +51,7 @@ def estimate(
         prompts = loading.load(config.prompts, seed=config.seed)
     tokens = counter(config, tokenizer)
     samples = _samples(prompts)
-    with _paid(folder / "calls.sqlite") as ledger:
+    with _paid(config) as ledger:
         train = sum(prompt.split is Split.TRAIN for prompt in prompts)
         known = Known(folder, made, ledger, train, tokens.count)
         calibration = Tally()
@@ -113,9 +115,13 @@ def _samples(prompts: Sequence[Prompt]) -> list[Sample]:
 
 
 @contextlib.contextmanager
-def _paid(path: Path) -> Iterator[Ledger | None]:
-    if not path.exists():
+def _paid(config: Config) -> Iterator[Calls | None]:
+    path = Path(config.run_dir) / CALLS
+    if config.ledger:
+        with shared_ledger(config.ledger) as shared:
+            yield shared
+    elif path.exists():
+        with Ledger(path, read_only=True) as ledger:
+            yield ledger
+    else:
         yield None
-        return
-    with Ledger(path, read_only=True) as ledger:
-        yield ledger

@@ -15,9 +15,8 @@ from hrlaif.config import BUNDLED, JUDGED_KINDS, Arm, Config, EndpointSection
 from hrlaif.estimate.assumptions import Assumptions
 from hrlaif.estimate.counting import Asked, CountingModel, Tally
 from hrlaif.estimate.imagined import Imagination
-from hrlaif.models.base import BUNDLED_NAME, RewardScorer, Sampler
+from hrlaif.models.base import BUNDLED_NAME, Calls, RewardScorer, Sampler
 from hrlaif.models.http_sampler import HttpSampler
-from hrlaif.models.ledger import Ledger
 from hrlaif.plan import plan
 from hrlaif.run import HTTP_BLOCK, OpenModel, Run
 from hrlaif.types import BenchmarkItem, Prompt, RedTeamCase, Response, Split, Verification
@@ -71,7 +70,7 @@ class Known:
 
     folder: Path
     made: Collection[Path]
-    ledger: Ledger | None
+    ledger: Calls | None
     train_prompts: int
     tokens: Callable[[str], int]
 

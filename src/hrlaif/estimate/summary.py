@@ -10,8 +10,7 @@ from typing import Any
 from hrlaif.config import EndpointSection
 from hrlaif.estimate.counting import Asked, Counts, Tally
 from hrlaif.estimate.rehearsal import Parts
-from hrlaif.models.base import BUNDLED_SLOTS
-from hrlaif.models.ledger import Ledger
+from hrlaif.models.base import BUNDLED_SLOTS, Calls
 from hrlaif.models.wire import price
 from hrlaif.plan import Step
 
@@ -31,7 +30,7 @@ def summarise(
     *,
     made: Collection[Path],
     parts: Parts,
-    ledger: Ledger | None,
+    ledger: Calls | None,
     latency_s: float | None,
     budget_usd: float,
 ) -> Row:
@@ -106,7 +105,7 @@ def _usd(counts: Counts, sections: Sequence[EndpointSection]) -> float:
     return sum(weight * usd for weight, usd in zip(weights, prices, strict=True)) / sum(weights)
 
 
-def _latency_s(asked: Asked, ledger: Ledger | None, chosen: float | None) -> float | None:
+def _latency_s(asked: Asked, ledger: Calls | None, chosen: float | None) -> float | None:
     """Seconds per call: as chosen, as the ledger has it, or a default; None for the bundled model's first calls."""
     if chosen is not None:
         return chosen

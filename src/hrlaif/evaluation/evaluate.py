@@ -17,7 +17,7 @@ from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.metrics import words
 from hrlaif.models.base import ChatModel, RewardScorer
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import spread
 from hrlaif.progress import Progress
 from hrlaif.types import Cost, Evaluation, Message, Prompt, Response, Split, Task, Verdict
 
@@ -130,7 +130,7 @@ async def _evaluate(
 
     with Progress("evaluating", journal.items + len(items), done=journal.items) as progress:
         async with judge, panel:
-            async for rows in ordered(items, work, window=window):
+            async for rows in spread(items, work, window=window):
                 journal.append(rows)
                 progress.advance()
 

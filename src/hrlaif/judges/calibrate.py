@@ -15,7 +15,7 @@ from hrlaif.judges.compare import Vote, combine, compare, orders, pooled, votes_
 from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.metrics import bootstrap_mean, cohen_kappa, flip_rate, wilson
 from hrlaif.models.base import ChatModel
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import spread
 from hrlaif.progress import Progress
 from hrlaif.types import (
     Basis,
@@ -73,7 +73,7 @@ async def _label_all(
 
     with Progress("calibrating the judge", len(pairs), done=journal.items) as progress:
         async with panel:
-            async for label in ordered(pairs[journal.items :], work, window=window):
+            async for label in spread(pairs[journal.items :], work, window=window):
                 journal.append([label])
                 progress.advance()
 

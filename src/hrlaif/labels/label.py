@@ -18,7 +18,7 @@ from hrlaif.labels.budget import comparisons
 from hrlaif.labels.rank import ranked
 from hrlaif.labels.select import ResponsePair
 from hrlaif.models.base import ChatModel
-from hrlaif.models.flow import ordered, together
+from hrlaif.models.flow import spread, together
 from hrlaif.progress import Progress
 from hrlaif.types import Basis, Evidence, Label, Outcome, Prompt, Response, Task, Verdict, Verification
 
@@ -108,7 +108,7 @@ def label(
     async def run(journal: Journal) -> None:
         with Progress(f"labelling ({arm})", total, done=journal.items) as progress:
             async with panel:
-                async for labels in ordered(todo(journal.items), work, window=window):
+                async for labels in spread(todo(journal.items), work, window=window):
                     journal.append(labels)
                     progress.advance()
 

@@ -19,7 +19,7 @@ from hrlaif.config import LabelsSection
 from hrlaif.judges.answer import check_answer
 from hrlaif.labels.solve import solve
 from hrlaif.models.base import ChatModel
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import spread
 from hrlaif.progress import Progress
 from hrlaif.types import Finish, Outcome, Prompt, Response, Verification
 
@@ -58,11 +58,10 @@ async def _verify(
     section: LabelsSection,
     window: int,
 ) -> None:
-    async def check(item: tuple[Response, Verification] | None) -> list[Verification]:
+    async def check(item: tuple[Prompt, Response, Verification] | None) -> list[Verification]:
         if item is None:
             return []
-        response, found = item
-        prompt = checkable[response.prompt_id]
+        prompt, response, found = item
         if section.answer_check and _is_worth_asking(response, found):
             found = await check_answer(judge, prompt, response, purpose=PURPOSE)
         return [replace(found, reference=prompt.reference)]
@@ -72,15 +71,15 @@ async def _verify(
         # One journal line per response, checkable or not: a prompt that is solved only at the second attempt (a failed
         # call worked) does not shift the lines that are done.
         todo = islice(responses, journal.items, None)
-        async for found in ordered(_read(todo, checkable), check, window=window):
+        async for found in spread(_read(todo, checkable), check, window=window):
             journal.append(found)
             progress.advance()
 
 
 def _read(
     responses: Iterable[Response], checkable: Mapping[str, Prompt]
-) -> Iterator[tuple[Response, Verification] | None]:
-    """Each response with what the rule says of it, None for one that is not checkable."""
+) -> Iterator[tuple[Prompt, Response, Verification] | None]:
+    """Each response with its prompt and what the rule says of it, None for one that is not checkable."""
     # Verifiers read ahead while one of them is slow. What they pass over on the way leaves a mark and is not kept.
     waiting: deque[Response | None] = deque()
 
@@ -94,7 +93,7 @@ def _read(
     for found in verifiers.verify_many(to_check()):
         while (response := waiting.popleft()) is None:
             yield None
-        yield response, found
+        yield checkable[response.prompt_id], response, found
     yield from (None for _ in waiting)
 
 
@@ -114,4 +113,4 @@ async def _with_references(
         return await solve(judge, prompt, section=section) if section.solve_times else None
 
     checkable = [prompt for prompt in prompts if prompt.task.is_checkable]
-    return {prompt.id: prompt async for prompt in ordered(checkable, work, window=window) if prompt is not None}
+    return {prompt.id: prompt async for prompt in spread(checkable, work, window=window) if prompt is not None}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from hrlaif.config import EndpointSection
 from hrlaif.types import Cost, Finish, Message, Prompt, Response
 
 # The model that stands in where no endpoint is set: under which name it is served, and how many calls it takes at once.
@@ -74,6 +75,55 @@ class ChatModel(Protocol):
             CallError: This call failed for good; others may still succeed.
             ModelError: No call can succeed (unreachable endpoint, wrong key, unknown model).
         """
+
+
+class Calls(Protocol):
+    """A ledger: paid replies by the key of their request, with what they cost. A call peeks, claims its key, waits for
+    its turn at the endpoint, and puts its reply, which ends the claim, or releases it.
+
+    Raises (from every method):
+        DataError: The ledger cannot be read or written; the message says what to do.
+    """
+
+    @property
+    def paid_usd(self) -> float:
+        """All that was paid so far, as of this process's last commit."""
+
+    def get(self, key: bytes) -> ChatReply | None:
+        """The reply that was paid for earlier (`cached` is True), None where there is none."""
+
+    def peek(self, key: bytes) -> ChatReply | None:
+        """As `get`, or None where asking takes long: `claim` then tells."""
+
+    async def claim(self, key: bytes, *, usd: float, limit_usd: float) -> ChatReply | None:
+        """Wait until nobody else is asking this, and the budget has room for `usd` more (`limit_usd` 0: no limit).
+
+        Returns the reply where another one has it by then; else the key is the caller's.
+
+        Raises:
+            BudgetError: The limit is reached.
+        """
+
+    def release(self, key: bytes) -> None:
+        """Give a claim up: the call has failed."""
+
+    async def turn(self, section: EndpointSection, tokens: int) -> None:
+        """Wait until the endpoint's limits per minute, over all who share the ledger, allow a call of `tokens`."""
+
+    def unused(self, section: EndpointSection, tokens: int) -> None:
+        """Give back tokens that a call was expected to use and did not."""
+
+    async def put(self, key: bytes, reply: ChatReply, *, purpose: str, seconds: float) -> None:
+        """Record a paid reply; returns once it is committed."""
+
+    def totals(self, purpose: str | None = None) -> Cost:
+        """What was paid in total, or for one purpose."""
+
+    def by_purpose(self) -> dict[str, Cost]:
+        """What was paid for each purpose."""
+
+    def seconds_by_purpose(self) -> dict[str, tuple[int, float]]:
+        """How many calls there were for each purpose, and how many seconds they took together."""
 
 
 @dataclass(frozen=True, slots=True)

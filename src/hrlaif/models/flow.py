@@ -7,7 +7,7 @@ import contextlib
 import gc
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +33,38 @@ async def ordered(
                 yield await pending.popleft()
         finally:
             await _end(pending)
+
+
+class Engine(Protocol):
+    """Who does the work that `spread` gets, in place of this process."""
+
+    def spread(
+        self, items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], *, window: int
+    ) -> AsyncIterator[Result]:
+        """As `ordered`, with at most `window` items under way in each of its processes."""
+
+
+class _Engines:
+    """The engine of the run that is open, None where this process does all by itself."""
+
+    used: Engine | None = None
+
+
+@contextlib.contextmanager
+def spreading(engine: Engine) -> Iterator[None]:
+    """Have an engine do what `spread` gets, as long as the context is open."""
+    before, _Engines.used = _Engines.used, engine
+    try:
+        yield
+    finally:
+        _Engines.used = before
+
+
+def spread(items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], *, window: int) -> AsyncIterator[Result]:
+    """As `ordered`, over many processes where the run has an engine. `work` may then be called in another process:
+    it takes what it needs (models too) from its item and from what it is bound to, and changes nothing outside.
+    """
+    return (ordered if _Engines.used is None else _Engines.used.spread)(items, work, window=window)
 
 
 async def together(first: Coroutine[Any, Any, Result], *others: Coroutine[Any, Any, Result]) -> list[Result]:

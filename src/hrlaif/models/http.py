@@ -18,9 +18,8 @@ from hrlaif.config import EndpointSection, JudgeSection
 from hrlaif.errors import CallError, ConfigError, ModelError
 from hrlaif.models import wire
 from hrlaif.models.attempt import FailedAttemptError, send
-from hrlaif.models.base import ChatReply, ChatRequest
+from hrlaif.models.base import Calls, ChatReply, ChatRequest
 from hrlaif.models.endpoints import CallQueue, Endpoint, endpoint_key, jitter, log
-from hrlaif.models.ledger import Ledger
 from hrlaif.models.limits import Budget
 from hrlaif.models.wire import Fate
 
@@ -59,7 +58,7 @@ class HttpModel:
         self,
         endpoints: EndpointSection | Sequence[EndpointSection],
         *,
-        ledger: Ledger | None,
+        ledger: Calls | None,
         budget_usd: float = 0.0,
         budget: Budget | None = None,
         first_contact_s: float = 5.0,
@@ -78,7 +77,7 @@ class HttpModel:
         for section in sections:
             key, self._variables[section.url] = endpoint_key(section, environment)
             self.endpoints.append(Endpoint(section, key))
-        self._ledger = ledger
+        self.ledger = ledger
         self._first_contact_s = first_contact_s
         self._paid_here = 0.0
         self._shared_budget = budget
@@ -91,6 +90,11 @@ class HttpModel:
         self._fatal: ModelError | None = None
         self._calls: dict[bytes, asyncio.Task[ChatReply]] = {}
         self._on_wire: set[asyncio.Task[Any]] = set()
+
+    @property
+    def limit_usd(self) -> float:
+        """The budget of its calls; 0 means no limit."""
+        return self._budget.limit_usd if self._shared_budget is None else self._shared_budget.limit_usd
 
     @property
     def in_flight(self) -> int:
@@ -136,7 +140,7 @@ class HttpModel:
         """
         body = wire.encode(wire.fields(request))
         key = wire.call_key(self.name, body)
-        if self._ledger is not None and (known := self._ledger.get(key)) is not None:
+        if self.ledger is not None and (known := self.ledger.peek(key)) is not None:
             return known
         if (task := self._calls.get(key)) is not None:
             return dataclasses.replace(await asyncio.shield(task), cached=True)
@@ -157,37 +161,50 @@ class HttpModel:
         highest_usd = wire.price(tokens - request.max_tokens, request.max_tokens, self._section).usd
         task = asyncio.current_task()
         assert task is not None
+        if self.ledger is not None:
+            known = await self.ledger.claim(key, usd=highest_usd, limit_usd=self.limit_usd)
+            if known is not None:
+                return known
         try:
             await self._budget.hold(highest_usd)
             try:
-                reply, seconds = await self._answer(task, request, body, tokens)
-                if self._ledger is not None:
-                    await self._ledger.put(key, reply, purpose=request.purpose, seconds=seconds)
+                reply = await self._answer(task, key, request, body, tokens=tokens)
                 self._paid_here += reply.cost.usd
             finally:
                 self._budget.settle(highest_usd)
             return reply
+        except BaseException:
+            if self.ledger is not None:
+                self.ledger.release(key)
+            raise
         finally:
             self._on_wire.discard(task)
 
     async def _answer(
-        self, task: asyncio.Task[Any], request: ChatRequest, body: bytes, tokens: int
-    ) -> tuple[ChatReply, float]:
-        """Try until there is an answer; returns it with its seconds."""
+        self, task: asyncio.Task[Any], key: bytes, request: ChatRequest, body: bytes, *, tokens: int
+    ) -> ChatReply:
+        """Try until there is an answer. The call is in flight until the answer is recorded, so that whatever ends this
+        process costs no more calls than may be in flight.
+        """
         tries, faults, endpoint = 0, 0, None
         while True:
             if self._fatal is not None:
                 raise self._fatal
             endpoint = await self._queue.acquire(tokens, last=endpoint)
-            self._on_wire.add(task)
-            started = time.monotonic()
             try:
+                if self.ledger is not None:
+                    await self.ledger.turn(endpoint.section, tokens)
+                self._on_wire.add(task)
+                started = time.monotonic()
                 reply = await self._attempt(endpoint, request, body)
-                self._note_answer(endpoint, time.monotonic() - started)
-                endpoint.unused(tokens - reply.cost.prompt_tokens - reply.cost.completion_tokens)
-                return reply, time.monotonic() - started
+                seconds = time.monotonic() - started
+                self._note_answer(endpoint, seconds)
+                self._unused(endpoint, tokens - reply.cost.prompt_tokens - reply.cost.completion_tokens)
+                if self.ledger is not None:
+                    await self.ledger.put(key, reply, purpose=request.purpose, seconds=seconds)
+                return reply
             except FailedAttemptError as failed:
-                endpoint.unused(tokens)
+                self._unused(endpoint, tokens)
                 failure = failed
                 self._note_failure(endpoint, failed)
             finally:
@@ -223,6 +240,11 @@ class HttpModel:
                     wire.fate(status, text), f"{status} {text}".strip(), status, wire.retry_after_s(headers)
                 )
             adaptations |= {change}
+
+    def _unused(self, endpoint: Endpoint, tokens: int) -> None:
+        endpoint.unused(tokens)
+        if self.ledger is not None:
+            self.ledger.unused(endpoint.section, tokens)
 
     def _remember(self, endpoint: Endpoint, adaptations: frozenset[wire.Adaptation]) -> None:
         for adaptation in adaptations - endpoint.adaptations:
@@ -287,4 +309,4 @@ class HttpModel:
         return self._fatal
 
     def _paid_usd(self) -> float:
-        return self._paid_here if self._ledger is None else self._ledger.paid_usd
+        return self._paid_here if self.ledger is None else self.ledger.paid_usd

@@ -13,7 +13,7 @@ from typing import Protocol
 from hrlaif.errors import CallError
 from hrlaif.models.base import ChatModel, ChatRequest, Decoding, SampleRequest
 from hrlaif.models.endpoints import log
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import spread
 from hrlaif.types import Finish, Response
 
 WINDOWS = 4
@@ -64,7 +64,7 @@ class HttpSampler:
         try:
             async with self._model:
                 draw = functools.partial(self._draw, decoding)
-                async for response in ordered(requests, draw, window=WINDOWS * self._model.in_flight):
+                async for response in spread(requests, draw, window=WINDOWS * self._model.in_flight):
                     await _put(results, response)
             await _put(results, None)
         except Exception as error:

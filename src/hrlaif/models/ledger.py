@@ -7,28 +7,23 @@ returns: killing the process loses nothing (a power cut may lose the last moment
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
-import queue
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from pydantic_core import PydanticSerializationError, to_json
-
+from hrlaif.config import EndpointSection
 from hrlaif.errors import DataError
 from hrlaif.models.base import ChatReply
-from hrlaif.types import Cost, Finish
+from hrlaif.models.commits import GroupCommits
+from hrlaif.models.stored import pack, unpack
+from hrlaif.types import Cost
 
 FORMAT = 1
-_LINGER_S = 0.002
-_MOST_ROWS_AT_ONCE = 1024
 _LOCK_TIMEOUT_S = 60.0
 _LOCK_RETRY_S = 0.01
 _SCHEMA = """
@@ -55,7 +50,6 @@ class _Entry:
     purpose: str
     seconds: float
     reply: ChatReply
-    committed: asyncio.Future[None]
 
 
 class Ledger:
@@ -70,8 +64,8 @@ class Ledger:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = Path(path)
         self._read_only = read_only
-        self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
+        self._commits: GroupCommits[_Entry] = GroupCommits(self._write, name="ledger")
+        self._writer: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         with self._explained():
             if not read_only:
@@ -98,20 +92,28 @@ class Ledger:
         if row is None:
             return None
         try:
-            text, finish, top_logprobs = json.loads(zlib.decompress(row[0]))
-            logprobs = tuple(dict(position) for position in top_logprobs)
-            return ChatReply(text, Finish(finish), row[1], logprobs, Cost(1, *row[2:]), cached=True)
-        except (zlib.error, ValueError, TypeError) as error:
+            return unpack(row)
+        except ValueError as error:
             raise self._damaged(error) from error
+
+    peek = get
+
+    async def claim(self, key: bytes, *, usd: float, limit_usd: float) -> ChatReply | None:
+        """Nothing to do: whoever asks has peeked, and one process has the file to itself."""
+        return None
+
+    def release(self, key: bytes) -> None:
+        """Nothing to do, as there are no claims."""
+
+    async def turn(self, section: EndpointSection, tokens: int) -> None:
+        """Nothing to do: this process keeps the pace of an endpoint that it has to itself."""
+
+    def unused(self, section: EndpointSection, tokens: int) -> None:
+        """Nothing to do, as in `turn`."""
 
     async def put(self, key: bytes, reply: ChatReply, *, purpose: str, seconds: float) -> None:
         """Record a paid reply; returns once it is committed."""
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
-            self._writer.start()
-        committed = asyncio.get_running_loop().create_future()
-        self._entries.put(_Entry(key, purpose, seconds, reply, committed))
-        await committed
+        await self._commits.do(_Entry(key, purpose, seconds, reply))
 
     def totals(self, purpose: str | None = None) -> Cost:
         """What was paid in total, or for one purpose."""
@@ -131,12 +133,11 @@ class Ledger:
 
     def close(self) -> None:
         """Commit what is left and close the file."""
-        if self._writer is not None:
-            self._entries.put(None)
-            self._writer.join()
-            self._writer = None
+        self._commits.close()
         with self._explained(), self._lock:
             self._db.close()
+            if self._writer is not None:
+                self._writer.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -191,42 +192,18 @@ class Ledger:
                     raise
                 time.sleep(_LOCK_RETRY_S)
 
-    def _write(self) -> None:
-        """The writer thread: take all that is waiting, commit it at once, wake the calls that wait for it."""
-        db = None
-        while entries := self._next_group():
-            error: Exception | None = None
-            try:
-                with self._explained():
-                    db = db or self._connect()
-                    self._commit(db, entries)
-            except Exception as problem:  # whatever it is, the calls must not wait for ever
-                error = problem
-            _wake(entries, error)
-        if db is not None:
-            db.close()
-
-    def _next_group(self) -> list[_Entry]:
-        entry = self._entries.get()
-        group: list[_Entry] = []
-        if entry is not None:
-            time.sleep(_LINGER_S)  # a commit costs as much as many rows: let some gather
-        while entry is not None:
-            group.append(entry)
-            if len(group) >= _MOST_ROWS_AT_ONCE or self._entries.empty():
-                return group
-            entry = self._entries.get()
-        if group:
-            self._entries.put(None)
-        return group
+    def _write(self, entries: list[_Entry]) -> list[None]:
+        with self._explained():
+            self._writer = self._writer or self._connect()
+            self._commit(self._writer, entries)
+        return [None] * len(entries)
 
     def _commit(self, db: sqlite3.Connection, entries: list[_Entry]) -> None:
         rows, paid, now = [], dict[str, Cost](), time.time()
         for entry in entries:
             reply, cost = entry.reply, entry.reply.cost
-            blob = zlib.compress(_encoded(reply), 1)
             figures = (cost.prompt_tokens, cost.completion_tokens, cost.usd, entry.seconds, now)
-            rows.append((entry.key, entry.purpose, reply.model, *figures, blob))
+            rows.append((entry.key, entry.purpose, reply.model, *figures, pack(reply)))
             paid[entry.purpose] = paid.get(entry.purpose, Cost()) + cost
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -258,31 +235,3 @@ class Ledger:
             ) from error
         except sqlite3.Error as error:
             raise self._damaged(error) from error
-
-
-def _encoded(reply: ChatReply) -> bytes:
-    content = (reply.text, reply.finish.value, [list(position.items()) for position in reply.top_logprobs])
-    try:
-        return to_json(content)
-    except PydanticSerializationError:  # half a surrogate pair, which has no UTF-8 form
-        return json.dumps(content).encode()
-
-
-def _wake(entries: list[_Entry], error: Exception | None) -> None:
-    """Tell the waiting calls, each in its own event loop, with one wake-up per loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for entry in entries:
-        by_loop.setdefault(entry.committed.get_loop(), []).append(entry.committed)
-    for loop, futures in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle, futures, error)
-
-
-def _settle(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
-    for future in futures:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)

@@ -78,6 +78,14 @@ class Window:
         self.size = min(max(self.size, 1.0), float(self._most))
 
 
+def spent(paid_usd: float, limit_usd: float) -> BudgetError:
+    """The error of a budget that has reached its limit."""
+    return BudgetError(
+        f"The budget is spent: {paid_usd:.4f} USD of judge.budget_usd = {limit_usd:g} are paid. Every paid reply is "
+        "kept in the ledger. Raise judge.budget_usd and run the same command to continue."
+    )
+
+
 class Budget:
     """A hard limit on what is paid. Each call holds its highest possible price until it is settled.
 
@@ -101,10 +109,7 @@ class Budget:
         while True:
             paid = self._paid_usd()
             if paid >= self.limit_usd:
-                raise BudgetError(
-                    f"The budget is spent: {paid:.4f} USD of judge.budget_usd = {self.limit_usd:g} are paid. Every "
-                    "paid reply is kept in the ledger. Raise judge.budget_usd and run the same command to continue."
-                )
+                raise spent(paid, self.limit_usd)
             if not self._held_usd or paid + math.fsum(self._held_usd) + usd <= self.limit_usd:
                 break
             waiting = asyncio.get_running_loop().create_future()

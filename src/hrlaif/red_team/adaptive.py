@@ -94,25 +94,26 @@ class Loop:
             if not live:
                 break
             self._turn(live)
-        models = (self.editor.judge, self.editor.rewriter)
+        editor = self.editor
         turns = [(thread.plan.prompt, case) for thread in threads for case in thread.cases]
-        found = asked(models, turns, lambda turn: settled(self.editor, turn[0], [turn[1]]))
+        found = asked((editor.judge, editor.rewriter), turns, lambda turn: settled(editor, turn[0], [turn[1]]))
         return [case for cases in found for case in cases]
 
     def _turn(self, live: Sequence[_Thread]) -> None:
+        attacker, editor = self.attacker, self.editor
         proposals = asked(
-            (self.attacker.model,),
+            (attacker.model,),
             live,
-            lambda thread: self.attacker.propose(
+            lambda thread: attacker.propose(
                 thread.plan.prompt, thread.plan.strategy, thread.cases, identity=_turn_id(thread)
             ),
         )
         attacks = [self._attack(thread, proposal) for thread, proposal in zip(live, proposals, strict=True)]
         answers = [answer for (answer,) in self.target.answers(attacks, each=1)]
         judged = asked(
-            (self.editor.judge,),
+            (editor.judge,),
             zip(live, answers, strict=True),
-            lambda item: self.editor.judged(item[0].plan.prompt, [item[1]]),
+            lambda item: editor.judged(item[0].plan.prompt, [item[1]]),
         )
         for thread, attack, answer, (verdict,) in zip(live, attacks, answers, judged, strict=True):
             thread.cases.append(RedTeamCase(attack, answer, verdict))

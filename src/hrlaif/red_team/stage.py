@@ -187,13 +187,14 @@ class _Run:
 
     def followed(self, attacks: Sequence[Attack], follow: Follow) -> list[RedTeamCase]:
         """Sample a block of attacks and follow every response."""
-        sampled = self.target.answers(attacks, each=self.editor.section.responses_per_attack)
+        editor = self.editor
+        sampled = self.target.answers(attacks, each=editor.section.responses_per_attack)
+        prompts = [self.target.prompts[attack.prompt_id] for attack in attacks]
 
-        async def work(item: tuple[Attack, Sequence[Response]]) -> list[RedTeamCase]:
-            attack, responses = item
-            return await follow(self.editor, self.target.prompts[attack.prompt_id], attack, responses)
+        async def work(item: tuple[Prompt, Attack, Sequence[Response]]) -> list[RedTeamCase]:
+            return await follow(editor, *item)
 
-        found = asked((self.editor.judge, self.editor.rewriter), zip(attacks, sampled, strict=True), work)
+        found = asked((editor.judge, editor.rewriter), zip(prompts, attacks, sampled, strict=True), work)
         return [case for cases in found for case in cases]
 
     def counter_pairs(self, benign: Sequence[Prompt], *, wanted: int) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hrlaif.config import RedTeamSection
 from hrlaif.models.base import ChatModel, Decoding, Sampler, SampleRequest
-from hrlaif.models.flow import ordered
+from hrlaif.models.flow import spread
 from hrlaif.red_team.attacks import as_prompt, seed_of
 from hrlaif.types import Attack, Prompt, Response
 
@@ -49,6 +49,6 @@ def asked(
         async with contextlib.AsyncExitStack() as stack:
             for model in {id(model): model for model in models}.values():
                 await stack.enter_async_context(model)
-            return [result async for result in ordered(items, work, window=BLOCK)]
+            return [result async for result in spread(items, work, window=BLOCK)]
 
     return asyncio.run(all_of_them())

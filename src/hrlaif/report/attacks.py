@@ -47,7 +47,7 @@ def success(run: RunData) -> Section | None:
         notes=(
             HOW,
             "Rounds attack different policies with different attacks: that a rate falls from round to round is no "
-            "proof of safety. The frozen set compares. Rows: red_team.jsonl of each round.",
+            "proof of safety. The frozen set compares.",
         ),
     )
 
@@ -72,7 +72,7 @@ def regression(run: RunData) -> Section | None:
         tone="warning",
         figures=(_dots(found, caption, name="regression", title="Attack success rate on the frozen set"),),
         tables=(_table(found, "Table: attack success rate on the frozen set, and hit@k"), _hazard_table(found)),
-        notes=(HOW, "Rows: regression.jsonl of each round, hrlaif/round_0 for the start."),
+        notes=(HOW, "The start's rows are those of hrlaif/round_0."),
     )
 
 

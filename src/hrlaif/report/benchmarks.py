@@ -12,7 +12,6 @@ from hrlaif.report.wording import ALL, count, difference, measured, tidy
 from hrlaif.types import Metric
 
 NAMED_AS = {"loglikelihood": "log-likelihood", "generative": "generative"}
-FILE = "benchmarks.jsonl"
 Found = Mapping[str, Any]
 
 
@@ -40,7 +39,6 @@ def benchmarks(run: RunData) -> Section | None:
             "other, and not with published numbers.",
             *_open(found),
         ),
-        files=tuple(f"{name}/{FILE}" for name in run.series),
     )
 
 

@@ -41,8 +41,8 @@ def monitors(run: RunData) -> Section | None:
         tables=(table,),
         notes=(
             "A monitor is a smoke alarm: it compares plain values, without an interval, and with fewer than 10 answers "
-            "it says nothing. What trips is worth a look at the answers; what does not is no proof. Rows: "
-            "evaluation.jsonl; KL and checkpoints: policy/metrics.jsonl of each arm, up to the step that was kept.",
+            "it says nothing. What trips is worth a look at the answers; what does not is no proof. KL "
+            "and checkpoints are those of policy/metrics.jsonl up to the step that was kept.",
         ),
     )
 

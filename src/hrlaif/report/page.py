@@ -59,6 +59,30 @@ SECTIONS = (
     costs.cost,
     costs.settings,
 )
+EVALUATED = ("evaluation.jsonl",)
+ROUNDS = ("hrlaif/round_*/", "hrlaif/")
+# The records behind each section's numbers, as patterns in the run folder.
+ROWS = {
+    "headline": EVALUATED,
+    "judge": ("calibration_labels.jsonl", "*/labels.jsonl", "verifications.jsonl"),
+    "satisfaction": EVALUATED,
+    "preference": EVALUATED,
+    "people": ("ratings/labels.jsonl", "ratings/satisfaction.jsonl"),
+    "harm": EVALUATED,
+    "hazards": EVALUATED,
+    "attacks": tuple(f"{folder}red_team.jsonl" for folder in ROUNDS),
+    "regression": tuple(f"{folder}regression.jsonl" for folder in ROUNDS),
+    "benchmarks": ("*/benchmarks.jsonl",),
+    "monitors": (*EVALUATED, "*/policy/metrics.jsonl"),
+    "cases": EVALUATED,
+    "data": ("prompts.jsonl", "*/pairs.jsonl"),
+    "labels": ("*/labels.jsonl",),
+    "red-team": (*(f"{folder}red_team.jsonl" for folder in ROUNDS), "hrlaif/pairs.jsonl"),
+    "sft": ("sft/metrics.jsonl",),
+    "reward-model": ("*/pairs.jsonl", "*/reward/metrics.jsonl"),
+    "rewards": EVALUATED,
+    "ppo": ("*/policy/metrics.jsonl",),
+}
 
 
 def write(
@@ -77,7 +101,7 @@ def write(
         DataError: A file of the run is damaged, or the report cannot be written; the message names the file.
     """
     run = _with_own_pairs(load(run_dir, config, show_harmful=show_harmful), facts or {})
-    sections = tuple(made for section in SECTIONS if (made := section(run)) is not None)
+    sections = tuple(_with_files(run_dir, made) for section in SECTIONS if (made := section(run)) is not None)
     drawn = _draw(sections)
     figures = run_dir / "figures"
     _clear(figures, keep=set(drawn or {}))
@@ -96,6 +120,13 @@ def write(
     for name, template in (("report.md", "page.md.txt"), ("report.html", "page.html")):
         write_atomic(run_dir / name, _environment().get_template(template).render(values).encode("utf-8", "replace"))
     return run_dir / "report.html"
+
+
+def _with_files(run_dir: Path, section: Section) -> Section:
+    """The section with the files that hold the records behind its numbers."""
+    found = (path for pattern in ROWS.get(section.id, ()) for path in sorted(run_dir.glob(pattern)))
+    files = tuple(path.relative_to(run_dir).as_posix() for path in found)
+    return section if section.missing else dataclasses.replace(section, files=files)
 
 
 def _with_own_pairs(run: RunData, facts: Mapping[str, object]) -> RunData:

@@ -48,10 +48,7 @@ def red_team(run: RunData) -> Section:
             _drops(run, rounds),
             *_pair_tables(pairs),
         ),
-        notes=(
-            "Rows: red_team.jsonl of each round (hrlaif/round_1 ..., the last in hrlaif) and hrlaif/pairs.jsonl. Their "
-            "texts are not repeated here.",
-        ),
+        notes=("Earlier rounds lie in hrlaif/round_1 ..., the last in hrlaif. Texts are not repeated here.",),
     )
 
 

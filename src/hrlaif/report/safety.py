@@ -40,7 +40,7 @@ def harm(run: RunData) -> Section:
         "Harm against over-refusal",
         figures=(Figure(caption, tuple(panels)),) if panels else (),
         tables=(_behind(run, names), *_against_start(run), *_by_category(run)),
-        notes=(*((few,) if few else ()), _correction(run), "Rows: evaluation.jsonl, tasks red_team and benign_tricky."),
+        notes=(*((few,) if few else ()), _correction(run)),
     )
 
 
@@ -144,7 +144,7 @@ def by_hazard(run: RunData) -> Section | None:
         "Harm by hazard",
         figures=(Figure(caption, (Panel("hazards", "Harmful rate by hazard", Dots(bars, run.series, "harmful")),)),),
         tables=(Table("Table: harmful rate by hazard", ("Hazard", *run.series), rows),),
-        notes=("Rows: evaluation.jsonl, task red_team, by the hazard in prompts.jsonl.",),
+        notes=("The hazard is that of the prompt, in prompts.jsonl.",),
     )
 
 
