@@ -181,7 +181,7 @@ def forbid_calls() -> None:
         rows += [(EQUAL, 0, 1, number), (RETURN, 0, 0, FAIL | error)]
     rows += [(EQUAL, 0, 3, clone), (LOAD, 0, 0, FIRST_ARGUMENT)]
     rows += [(ANY_BIT, 0, 1, NEW_USER), (RETURN, 0, 0, FAIL | errno.EPERM), (RETURN, 0, 0, ALLOW)]
-    instructions = (Instruction * len(rows))(*rows)
+    instructions = (Instruction * len(rows))(*(Instruction(*row) for row in rows))
     call("prctl", SET_SECCOMP, 2, ctypes.byref(Filter(len(rows), instructions)), 0, 0)
 
 
