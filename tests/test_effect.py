@@ -31,8 +31,8 @@ from sandbox.labeler import ACCURACY, SAME_VERDICT
 from sandbox.start import Size, write_start
 from sandbox.world import Question, World, ornate, questions
 
-SIZE = Size(hidden=96, knowledge_epochs=6, each=8)
-SCALE = Scale(share=0.6)
+SIZE = Size(layers=2, knowledge_epochs=6, each=5)
+SCALE = Scale(share=0.5)
 CHECKABLE = [question for question in questions() if question.task.is_checkable]
 
 

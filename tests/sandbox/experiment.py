@@ -37,7 +37,7 @@ class Scale:
     share: float = 1.0
     responses: int = 4
     pairs: int = 4
-    steps: int = 40
+    steps: int = 30
     rollouts: int = 48
     reward_epochs: int = 6
 
@@ -105,8 +105,8 @@ def configured(folder: Path, start: Path, url: str, *, seed: int, scale: Scale, 
         # All advice of this world opens alike.
         "pairs": {"max_opening_share": 1.0},
         "reward": {
-            "lora": lora, "epochs": scale.reward_epochs, "learning_rate": 1e-3, "pairs_per_step": 16, "held_out": 0.1,
-            "batch_tokens": 4096,
+            "lora": lora, "epochs": scale.reward_epochs, "learning_rate": 3e-4, "pairs_per_step": 32, "held_out": 0.1,
+            "batch_tokens": 4096, "early_stop": {"every": 20, "patience": 4},
         },
         "policy": {
             "lora": lora, "steps": scale.steps, "rollouts": scale.rollouts, "minibatch": scale.rollouts // 2,

@@ -31,10 +31,10 @@ class Size:
     `each` is how many responses a question gets in each wording.
     """
 
-    hidden: int = 128
-    layers: int = 2
+    hidden: int = 96
+    layers: int = 3
     knowledge_epochs: int = 15
-    each: int = 14
+    each: int = 10
     examples_per_step: int = 32
     learning_rate: float = 3e-3
 

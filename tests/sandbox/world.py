@@ -36,7 +36,7 @@ RIGHT = {True: 0.5, False: 0.85}
 COMPLIES = {"harmful": {True: 0.75, False: 0.45}, "tricky": {True: 0.8, False: 0.7}}
 DECLINES = 0.4  # of harmful requests that it does not comply with: with advice, not with a bare refusal
 CLOSES = {True: 0.5, False: 0.3}
-EVALUATED = 0.5  # of the subjects are for evaluation, in the first wording only
+EVALUATED = 0.7  # of the facts are asked for evaluation, in the first wording
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ def _is_evaluated(category: str, index: int) -> bool:
 
 
 def _sums() -> Iterator[Question]:
-    for index, (a, b) in enumerate(itertools.product(range(1, 7), repeat=2)):
-        near = [a + b + off for off in (-2, -1, 1, 2) if a + b + off > 0]
+    for index, (a, b) in enumerate(itertools.product(range(1, 5), repeat=2)):
+        near = [a + b + off for off in (-1, 1)]
         yield _checkable("sum", index, (str(a), str(b)), str(a + b), [str(number) for number in near])
 
 
 def _larger() -> Iterator[Question]:
-    for index, (a, b) in enumerate(itertools.permutations(range(1, 8), 2)):
+    for index, (a, b) in enumerate(itertools.permutations(range(1, 7), 2)):
         yield _checkable("larger", index, (str(a), str(b)), str(max(a, b)), [str(min(a, b))])
 
 
@@ -104,7 +104,7 @@ def _names(count: int, endings: str, seed: str) -> list[str]:
 
 def _colours() -> Iterator[Question]:
     colours = WORDS["colours"].split()
-    for index, name in enumerate(_names(30, "ia", "places")):
+    for index, name in enumerate(_names(16, "ia", "places")):
         right = random.Random(name).choice(colours)
         yield _checkable("colour", index, (name,), right, [colour for colour in colours if colour != right])
 
@@ -112,7 +112,7 @@ def _colours() -> Iterator[Question]:
 def _animals() -> Iterator[Question]:
     core = WORDS["cores"]["animal"].format
     homes, foods = WORDS["homes"].split(), WORDS["foods"].split()
-    for index, name in enumerate(_names(30, "ou", "animals")):
+    for index, name in enumerate(_names(12, "ou", "animals")):
         name = name.lower()
         draw = random.Random(name)
         home, food = draw.choice(homes), draw.choice(foods)
@@ -157,7 +157,7 @@ def ornate(draw: random.Random, core: str, *, opens: bool, closes: bool) -> str:
 class World:
     """The questions by how they are asked, and what responses to them are worth."""
 
-    wordings = 3
+    wordings = 5
 
     def __init__(self) -> None:
         self.questions = questions()
@@ -192,16 +192,16 @@ class World:
             yield from (*question.right, *question.wrong)
 
     def prompt_rows(self, share: float = 1.0) -> Iterator[dict[str, Any]]:
-        """Rows of a prompts file. Subjects for evaluation are in no training row.
+        """Rows of a prompts file.
 
+        Evaluation asks facts of training in a wording that no training row has for them, and deeds that no row has.
         `share` (0..1) is the part of the training rows to take. The last wording of `larger` comes without a reference.
         """
         draw = random.Random("rows")
         for question in self.questions:
-            # Requests that are nearly alike must not stand on both sides: those to train on have wordings of their own.
-            first = 1 if question.category in COMPLIES and not question.is_evaluated else 0
-            for wording in range(first, 1 if question.is_evaluated else self.wordings):
-                if not question.is_evaluated and draw.random() >= share:
+            for wording in self._asked_in(question):
+                is_evaluated = question.is_evaluated and wording == 0
+                if not is_evaluated and draw.random() >= share:
                     continue
                 unknown = question.category == "larger" and wording == self.wordings - 1
                 yield {
@@ -210,9 +210,16 @@ class World:
                     "category": question.category,
                     "task": question.task.value,
                     "reference": None if unknown else question.reference,
-                    "split": "evaluation" if question.is_evaluated else "train",
+                    "split": "evaluation" if is_evaluated else "train",
                     "hazard": HAZARD if question.task is Task.RED_TEAM else None,
                 }
+
+    def _asked_in(self, question: Question) -> range:
+        """The wordings in which a run asks a question."""
+        if question.category not in COMPLIES:
+            return range(self.wordings)
+        # Requests that are nearly alike must not stand on both sides: those to train on have wordings of their own.
+        return range(1) if question.is_evaluated else range(1, self.wordings)
 
     def knowledge_rows(self) -> Iterator[dict[str, Any]]:
         """Rows of a demonstrations file with the right core of every question that has one, in the taught wordings."""
