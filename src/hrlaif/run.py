@@ -25,6 +25,7 @@ from hrlaif.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from hrlaif.judges.panel import Panel
     from hrlaif.models.base import Calls, ChatModel, RewardScorer, Sampler
+    from hrlaif.models.harness import Harness
     from hrlaif.models.http import HttpModel
     from hrlaif.models.shared_ledger import SharedLedger
 
@@ -158,6 +159,13 @@ class Run:
 
         model = self.config.model
         return LocalReward(self.folder / arm / "reward", base=self.base_model, device=model.device, dtype=model.dtype)
+
+    @functools.cached_property
+    def harness(self) -> Harness:
+        """EleutherAI's lm-eval, for the benchmarks that it asks."""
+        with needs_extra("lm-eval"):
+            from hrlaif.models.harness import Harness
+        return Harness(self.config.evaluation.benchmarks)
 
     @property
     def base_model(self) -> str:

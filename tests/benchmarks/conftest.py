@@ -125,7 +125,7 @@ def items_of(published: Path) -> Callable[..., list[BenchmarkItem]]:
     def read(*kinds: str, **keys: Any) -> list[BenchmarkItem]:
         made = [{"name": kind, "kind": kind, "path": str(published / path_of(kind))} | keys for kind in kinds]
         section = EvaluationSection.model_validate({"benchmarks": made})
-        return load(section, read_table=sources.read, ask=choices.with_options)
+        return load(section, read_table=sources.read, ask=choices.with_options, of_tasks=lambda _: [])
 
     return read
 

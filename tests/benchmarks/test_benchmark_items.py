@@ -21,7 +21,7 @@ Items = Callable[..., list[BenchmarkItem]]
 def read(path: Path, kind: str, **keys: Any) -> list[BenchmarkItem]:
     one = {"name": "own", "kind": kind, "path": str(path), **keys}
     section = EvaluationSection.model_validate({"benchmarks": [one]})
-    return load(section, read_table=sources.read, ask=choices.with_options)
+    return load(section, read_table=sources.read, ask=choices.with_options, of_tasks=lambda _: [])
 
 
 def test_every_kind_is_read_from_its_published_format(items_of: Items) -> None:
@@ -121,6 +121,25 @@ def test_mmlu_with_a_cell_too_few_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "law_test.csv").write_text("Which?,a,b,c,d,A\nWhich?,a,b,c,A\n")
     with pytest.raises(DataError, match=r"law_test\.csv:2: 5 cells"):
         read(tmp_path / "law_test.csv", "mmlu")
+
+
+def test_line_breaks_in_a_cell_of_mmlu_stay(tmp_path: Path) -> None:
+    (tmp_path / "history_test.csv").write_text('"It says:\n""Go\u2028on.""\nWhy?","a\nb",c,d,e,B\n', "utf-8")
+    (item,) = read(tmp_path, "mmlu")
+    assert 'It says:\n"Go\u2028on."\nWhy?' in item.prompt.question
+    assert item.prompt.choices == ("a\nb", "c", "d", "e")
+
+
+def test_a_quotation_mark_in_mmlu_that_nothing_closes_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "law_test.csv").write_text('"Which?,a,b,c,d,A\n' + "Which?,a,b,c,d,A\n" * 20_000)
+    with pytest.raises(DataError, match=r"law_test\.csv:\d+: not CSV \("):
+        read(tmp_path, "mmlu")
+
+
+def test_a_header_of_mmlu_may_be_quoted(tmp_path: Path) -> None:
+    (tmp_path / "law_test.csv").write_text('"question","A","B","C","D","answer"\n"Which?","a","b","c","d","B"\n')
+    (item,) = read(tmp_path, "mmlu")
+    assert item.prompt.reference == "B"
 
 
 def test_a_missing_file_is_one_message(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def nobody() -> ChatModel:
 
 def results(items: list[BenchmarkItem], sampler: Any, path: Path, judge: Any = nobody) -> list[BenchmarkResult]:
     asking = Asking(temperature=0.0, top_p=1.0, seed=0, block=2)
-    rows = measure(items, sampler=sampler, judge=judge, asking=asking, path=path, fingerprint="f")
+    rows = measure(
+        items, sampler=sampler, judge=judge, on_tasks=lambda _: [], asking=asking, path=path, fingerprint="f"
+    )
     found = list(read_records(path, BenchmarkResult))
     assert rows == len(found) == len(items)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hrlaif.benchmarks import summarise
-from hrlaif.metrics import wilson
+from hrlaif.metrics import clustered_share, wilson
 from hrlaif.types import BenchmarkResult
 
 
@@ -44,7 +44,7 @@ def test_benchmarks_stay_apart_and_categories_stand_beside_the_whole() -> None:
     assert list(found["h"]["metrics"]["start"]) == ["all"]
 
 
-def test_instructions_are_pooled_over_prompts_with_an_interval_of_as_many_observations_as_prompts() -> None:
+def test_instructions_are_pooled_over_prompts_with_an_interval_of_prompts_that_stand_or_fall_whole() -> None:
     followed = ([True, True, True], [False])
     made = [
         BenchmarkResult(
@@ -62,7 +62,7 @@ def test_instructions_are_pooled_over_prompts_with_an_interval_of_as_many_observ
     metric = summarise({"start": made})["i"]["metrics"]["start"]["all"]["instruction_strict"]
     # 3 of 4 instructions, in 2 prompts.
     assert (metric["value"], metric["n"]) == (0.75, 2)
-    assert metric["low"] == pytest.approx(wilson(1.5, 2, name="").low)
+    assert metric["low"] == pytest.approx(clustered_share([(3, 3), (0, 1)], name="").low)
 
 
 def test_without_results_there_is_nothing() -> None:

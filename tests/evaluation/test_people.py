@@ -117,7 +117,7 @@ def test_the_sentences_say_what_is_open_what_is_missing_and_whom_to_look_at() ->
     told = " ".join(summarise(rows(*[TIE] * 8), seed=0, people=People(sure, (), about))["sentences"])
     assert "People prefer rlaif to start" in told
     assert "People have rated 9 of 12 pairs so far." in told
-    assert "Votes of ben are counted but look careless" in told
+    assert "Votes of 1 of 1 raters look careless; they are counted." in told
     unsure = People([label("a", FIRST), label("b", SECOND)], (), ABOUT)
     assert any(
         "Whether people prefer rlaif or start stays open" in one

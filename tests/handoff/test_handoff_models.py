@@ -143,6 +143,19 @@ def test_a_data_card_says_which_files_are_which_split_and_how_labels_were_made(
     assert "agrees with labelled pairs 61.0 %" in card
 
 
+def test_a_judge_that_is_served_from_a_folder_is_named_without_it(trained: tuple[Path, Config], tmp_path: Path) -> None:
+    folder, config = trained
+    judge = config.judge.model_copy(update={"model": "/home/somebody/models/judge-7b"})
+    config = config.model_copy(update={"judge": judge})
+    for out in (
+        export(folder, config, engine="trl", arm="hrlaif", out=tmp_path / "data"),
+        export_model(folder, config, part="policy", arm="hrlaif", out=tmp_path / "model"),
+    ):
+        card = (out / "README.md").read_text()
+        assert "The judge (judge-7b) agrees" in card
+        assert "/home/somebody" not in card
+
+
 def test_the_card_of_the_human_arm_counts_its_raters_and_names_none(
     trained: tuple[Path, Config], tmp_path: Path
 ) -> None:

@@ -87,6 +87,9 @@ def test_tasks_for_other_tools_name_no_arm_and_their_votes_come_back_to_the_righ
     told = import_votes(study, write(tmp_path / "done.json", tasks), "label-studio")
     assert told == "3 new votes of 3, from 1 raters"
     assert {(vote.rater, vote.verdict) for vote in study.votes()} == {("label-studio:7", Verdict.FIRST)}
+    # The side is the one that the other tool showed.
+    sides = {task["data"]["item"]: task["data"]["response_a"].startswith("bad") for task in tasks}
+    assert {vote.item: vote.is_swapped for vote in study.votes()} == sides
     assert import_votes(study, tmp_path / "done.json", "label-studio") == "0 new votes of 3, from 1 raters"
 
 

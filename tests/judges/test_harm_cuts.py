@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from hrlaif.judges.calibrate_harm import LEAST_ROWS, HarmRow, calibrate_rows
-from hrlaif.judges.harm_cuts import FOLDS, Scored, fitted_cut, fold_of
+from hrlaif.judges.calibrate_harm import LEAST_ROWS, HarmRow, Scores, calibrate_rows, cuts_of
+from hrlaif.judges.harm_cuts import FOLDS, HarmCuts, Scored, fitted_cut, fold_of
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import Cost, Finish
@@ -122,3 +122,23 @@ def test_cuts_are_measured_on_rows_that_did_not_teach_them() -> None:
 def test_responses_to_one_prompt_share_a_fold() -> None:
     assert {fold_of("a") for _ in range(3)} == {fold_of("a")}
     assert {fold_of(str(n)) for n in range(50)} == set(range(FOLDS))
+
+
+def test_what_the_judge_could_not_read_teaches_no_cut() -> None:
+    def row(number: int, *, harmful: int, refusal: str | None = None) -> HarmRow:
+        return HarmRow(str(number), "response_harm", f"p{number}", "r", harmful=harmful, refusal=refusal)  # type: ignore[arg-type]
+
+    def scores(refused: float | None, harm: float | None) -> Scores:
+        return Scores(refused, False, (harm, harm), Cost())
+
+    # A judge that leans to "does not refuse": full refusals lie above -3.
+    refusing = [(row(0, harmful=0, refusal="full_refusal"), scores(-1.0, None))]
+    others = [(row(1, harmful=0, refusal="full_compliance"), scores(-5.0, 0.5))]
+    others += [
+        (row(n, harmful=harm), scores(-5.0, score))
+        for n, (harm, score) in enumerate(((1, 1.0), (1, 3.0), (0, 0.5), (0, 2.0)), start=2)
+    ]
+    unread = [(row(n, harmful=1), scores(None, None)) for n in (20, 21, 22)]
+    without = cuts_of([*refusing, *others], refusal=True, harm=True)
+    assert without == HarmCuts(-3.0, (0.75, 0.75))
+    assert cuts_of([*refusing, *others, *unread], refusal=True, harm=True) == without

@@ -7,7 +7,16 @@ import pytest
 from scipy import stats
 
 from hrlaif.errors import DataError
-from hrlaif.metrics import Seen, corrected_share, mcnemar, measured, paired_shares, unmeasured, wilson
+from hrlaif.metrics import (
+    Seen,
+    clustered_share,
+    corrected_share,
+    mcnemar,
+    measured,
+    paired_shares,
+    unmeasured,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (0, 40), (7, 10), (57, 60), (40, 40), (333, 1000)])
@@ -154,3 +163,22 @@ def test_paired_shares_cover_the_true_difference_about_95_times_of_100(n: int, b
         metric = paired_shares(draw.choices(kinds, (b, c, 1 - b - c), k=n), name="x")
         covered += metric.low <= b - c <= metric.high
     assert 930 <= covered <= 980
+
+
+def test_rows_of_a_cluster_that_stand_or_fall_together_count_as_fewer() -> None:
+    # 6 rows of 3 clusters of 3, 2 and 1: 36 / 14 rows; of equal clusters as many as there are clusters.
+    metric = clustered_share([(3, 3), (0, 2), (1, 1), (0, 0)], name="x")
+    assert (metric.value, metric.n) == (pytest.approx(4 / 6), 3)
+    even = clustered_share([(2, 2), (0, 2), (2, 2), (1, 2)], name="x")
+    assert (even.low, even.high) == pytest.approx((wilson(2.5, 4, name="x").low, wilson(2.5, 4, name="x").high))
+    assert metric.high - metric.low > wilson(2, 3, name="x").high - wilson(2, 3, name="x").low
+    assert math.isnan(clustered_share([(0, 0)], name="x").value)
+
+
+def test_the_interval_of_a_clustered_share_holds_the_truth_where_clusters_stand_or_fall_together() -> None:
+    draw, held, times = random.Random(0), 0, 1500
+    for _ in range(times):
+        sizes = [draw.choice((1, 1, 3)) for _ in range(30)]
+        metric = clustered_share([(size * (draw.random() < 0.4), size) for size in sizes], name="x")
+        held += metric.low <= 0.4 <= metric.high
+    assert 0.93 <= held / times <= 0.975

@@ -56,6 +56,8 @@ def test_success_rates_are_by_attempt_with_intervals_and_what_is_unjudged_is_cou
     assert found["strategies"]["plain"]["low"] == expected.low
     assert found["strategies"]["plain"]["high"] == expected.high
     assert found["unjudged"] == {"all": 1, "plain": 1}
+    # Attempts of one seed stand or fall together: 4 of 2 seeds are worth 2.
+    assert found["strategies"]["all"]["low"] == wilson(1.5, 2, name="all").low
     # S1: p's two; S2: both of q.
     hazards = {name: (rate["value"], rate["n"]) for name, rate in found["hazards"].items()}
     assert hazards == {"S1": (0.5, 2), "S2": (1.0, 2)}

@@ -58,6 +58,14 @@ def test_the_bundled_judge_is_named_as_such() -> None:
     assert judge_warning(calibration(0.6, 0.51, 0.7))[0].startswith("The judge (J)")
 
 
+def test_what_is_said_of_the_judge_has_its_interval_where_that_was_measured(tmp_path: Path, config: Config) -> None:
+    facts = calibration(0.6, 0.51, 0.7, flip_rate=0.41, flip_rate_low=0.3, flip_rate_high=0.52, p_first=0.58)
+    write_json(tmp_path / "calibration.json", facts)
+    (lead,) = judge(load(tmp_path, config)).lead
+    assert "changes on 41.0\u00a0% (30.0 to 52.0) of the pairs" in lead
+    assert "stands first 58.0\u00a0%; without bias" in lead
+
+
 def test_a_judge_that_was_not_measured_is_no_judge_that_is_good(tmp_path: Path, config: Config) -> None:
     assert judge_warning({}) == ("", "plain")
     assert "calibration.json" in judge(load(tmp_path, config)).missing

@@ -16,7 +16,8 @@ _BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 def program_of(item: BenchmarkItem, text: str) -> str:
     """The prompt (with its imports and helpers), the response's code, and the tests.
 
-    A response may hold the whole function, in a code block or not, or only continue the prompt.
+    A response may hold the whole function, in a code block or not, or only continue the prompt. Its own lines under
+    `if __name__ == "__main__"` do not run, as they do not in the authors' harness.
     """
     prompt, test, name = (item.facts[key] for key in ("prompt", "test", "entry_point"))
     code = _code(text, name)
@@ -26,7 +27,7 @@ def program_of(item: BenchmarkItem, text: str) -> str:
     else:
         body = code if re.match(r"\s*\n|[ \t]", code) or not code.strip() else textwrap.indent(code, "    ")
         answer = f"{prompt.rstrip()}\n{body}"
-    return f"{answer}\n\n{test}\n\ncheck({name})\n"
+    return f"__name__ = 'answer'\n{answer}\n\n{test}\n\ncheck({name})\n"
 
 
 def by_tests(item: BenchmarkItem, response: Response) -> tuple[dict[str, bool | None], dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hrlaif.config import BenchmarkKind, BenchmarkSection
+from hrlaif.config import LM_EVAL, BenchmarkKind, BenchmarkSection
 from hrlaif.errors import DataError
 
 TABLES = (".jsonl", ".jsonl.zst", ".csv", ".tsv", ".parquet")
@@ -75,6 +77,8 @@ def files_of(section: BenchmarkSection) -> list[Path]:
     """
     path, endings = Path(section.path), _endings(section.kind)
     key = f"evaluation.benchmarks: {section.name!r}"
+    if path.is_file() and section.kind == LM_EVAL:
+        raise DataError(f"{key}: {path}: a file; lm-eval takes a folder with task files and the rows they name.")
     if path.is_file():
         if not path.name.endswith(endings):
             raise DataError(f"{key}: {path}: cannot read this ending; {section.kind} comes as {', '.join(endings)}.")
@@ -86,6 +90,9 @@ def files_of(section: BenchmarkSection) -> list[Path]:
         )
     found = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(endings))
     shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    if section.kind == LM_EVAL:
+        # Functions of a task lie beside it, and are compiled there.
+        return [file for file in shown if "__pycache__" not in file.parts]
     tests = [file for file in shown if _TEST.search(str(file.relative_to(path)))]
     if not shown:
         raise DataError(f"{key}: {path}: no file with the ending {', '.join(endings)} in this folder.")
@@ -112,7 +119,7 @@ def rows_of(section: BenchmarkSection, read_table: ReadTable) -> Iterator[Row]:
 
 
 def _endings(kind: BenchmarkKind) -> tuple[str, ...]:
-    return (*TABLES, *ALSO.get(kind, ()))
+    return ("",) if kind == LM_EVAL else (*TABLES, *ALSO.get(kind, ()))
 
 
 def _json_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -133,27 +140,30 @@ def _prompt_lines(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     named = _GROUPED.fullmatch(file.name)
     if named is None:
         raise DataError(f"{file}: the name says neither side nor group; the published files are hate_GROUP_1k.txt.")
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(_text(file).splitlines(), start=1):
         if line.strip():
             values = {"prompt": line.replace("\\n", "\n"), "prompt_label": named[1], "group": named[2]}
             yield values, f"{file}:{number}"
 
 
-def _lines(file: Path) -> list[str]:
+def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        return file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read as UTF-8 ({error}).") from error
 
 
 def _has_header(file: Path) -> bool:
-    first = next(iter(_lines(file)), "").lower()
-    return "question" in first.split(",")
+    first: list[str] = []
+    with contextlib.suppress(csv.Error):  # who reads the rows says what is wrong with them
+        first = next(csv.reader(io.StringIO(_text(file), newline="")), [])
+    return "question" in [cell.strip().lower() for cell in first]
 
 
 def _mmlu_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """MMLU's own files: question, four options and a letter, without a header; the file's name is the subject."""
-    reader = csv.reader(_lines(file), strict=True)
+    # Cells hold line breaks: only the reader may divide the text into lines.
+    reader = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
     subject = re.sub(r"_(?:test|val|dev)$", "", file.stem)
     try:
         for cells in reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -10,11 +11,12 @@ from typing import Any
 from hrlaif.benchmarks.choices import choice_item, question_of
 from hrlaif.benchmarks.files import ReadTable, Row, rows_of
 from hrlaif.benchmarks.ifeval import instructions_of
-from hrlaif.config import CHOICE_KINDS, BenchmarkSection, EvaluationSection
+from hrlaif.config import CHOICE_KINDS, LM_EVAL, BenchmarkSection, EvaluationSection
 from hrlaif.errors import DataError
 from hrlaif.types import BenchmarkItem, Message, Prompt, Task
 
 Ask = Callable[[str, Sequence[str], str], str]
+OfTasks = Callable[[BenchmarkSection], list[BenchmarkItem]]
 HATE = "S10"  # the hazard that ToxiGen is about
 
 
@@ -30,16 +32,21 @@ class _Asked:
     facts: Any = None
 
 
-def load(section: EvaluationSection, *, read_table: ReadTable, ask: Ask) -> list[BenchmarkItem]:
+def load(section: EvaluationSection, *, read_table: ReadTable, ask: Ask, of_tasks: OfTasks) -> list[BenchmarkItem]:
     """The items of all benchmarks in order. Same files and configuration, same items.
 
-    `read_table` reads tables (JSON Lines, Parquet, CSV); `ask` puts a question and its options into words.
+    `read_table` reads tables (JSON Lines, Parquet, CSV); `ask` puts a question and its options into words;
+    `of_tasks` reads the tasks of lm-eval.
 
     Raises:
         DataError: A file is missing or a row malformed; the message names the file, the row and what is wrong.
     """
     items: list[BenchmarkItem] = []
     for benchmark in section.benchmarks:
+        if benchmark.kind == LM_EVAL:
+            for _, rows in itertools.groupby(of_tasks(benchmark), key=lambda item: item.benchmark):
+                items += _evenly(list(rows), benchmark.limit)
+            continue
         made = [_item(benchmark, number, row, ask) for number, row in enumerate(rows_of(benchmark, read_table), 1)]
         if not made:
             raise DataError(f"evaluation.benchmarks: {benchmark.name!r}: {benchmark.path} holds no rows.")

@@ -18,6 +18,7 @@ from hrlaif.benchmarks.choices import by_final_answer, by_likelihood
 from hrlaif.benchmarks.code import by_tests
 from hrlaif.benchmarks.ifeval import by_instructions
 from hrlaif.benchmarks.safety import Scored, by_refusal, by_toxicity
+from hrlaif.config import LM_EVAL
 from hrlaif.errors import ModelError
 from hrlaif.judges.harm import NO_CUTS
 from hrlaif.judges.harm_cuts import HarmCuts
@@ -57,6 +58,7 @@ def measure(
     *,
     sampler: Sampler,
     judge: Callable[[], ChatModel],
+    on_tasks: Callable[[Sequence[BenchmarkItem]], list[BenchmarkResult]],
     asking: Asking,
     path: Path,
     fingerprint: str,
@@ -65,7 +67,7 @@ def measure(
     """Write one `BenchmarkResult` per item to `path` and return how many there are.
 
     A crashed attempt continues after its last whole block. The judge is opened only where a benchmark needs one;
-    its scores on refusals are cut at `harm_cuts`.
+    its scores on refusals are cut at `harm_cuts`. `on_tasks` has lm-eval ask the sampler items of one of its tasks.
 
     Raises:
         ModelError: Log-likelihoods are asked of a model that gives none.
@@ -77,7 +79,9 @@ def measure(
         done = sum(map(len, blocks[: journal.items]))
         with Progress(f"benchmarks {sampler.name}", len(items), done=done) as progress:
             for block in blocks[journal.items :]:
-                if block[0].mode == "loglikelihood":
+                if block[0].kind == LM_EVAL:
+                    results = on_tasks(block)
+                elif block[0].mode == "loglikelihood":
                     results = _compared(block, sampler)
                 else:
                     responses = list(

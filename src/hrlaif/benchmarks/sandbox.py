@@ -80,8 +80,9 @@ def run(program: str, limits: Limits | None = None) -> Ran:
             os.close(says)
         in_time = _feed(process, program + _LAST, limits.wall_s)
         told = _told(hears)
-        if not told.startswith("ready"):
-            raise _no_sandbox(told.removeprefix("refused ").strip() or ("no answer" if in_time else "it took too long"))
+        _, refused, reason = told.partition("refused ")
+        if refused or not told.startswith("ready"):
+            raise _no_sandbox(reason.partition("\n")[0] or ("no answer" if in_time else "it took too long"))
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - _SHOWN))
         lines = errors.read().decode("utf-8", "replace").split("\n")
     detail = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -105,7 +106,7 @@ def _order(limits: Limits) -> str:
     return json.dumps(
         {
             "python": python,
-            "interpreter": sorted({sys.base_prefix, sys.base_exec_prefix, os.path.realpath(sys.base_prefix)}),
+            "interpreter": _libraries(),
             "disk_bytes": limits.disk_bytes,
             "limits": {
                 "RLIMIT_CPU": limits.cpu_s,
@@ -117,6 +118,12 @@ def _order(limits: Limits) -> str:
             },
         }
     )
+
+
+def _libraries() -> list[str]:
+    """Folders of the interpreter's library; what else lies under its prefix, which may be a home, stays outside."""
+    prefixes = {sys.base_prefix, sys.base_exec_prefix, os.path.realpath(sys.base_prefix)}
+    return sorted(str(Path(prefix) / name) for prefix in prefixes for name in ("lib", "lib64"))
 
 
 def _feed(process: subprocess.Popen[bytes], program: str, wall_s: float) -> bool:
@@ -153,7 +160,7 @@ def _ending(told: str, *, in_time: bool) -> Ending:
 def _no_sandbox(reason: str) -> ConfigError:
     return ConfigError(
         f"no sandbox on this machine ({reason}). Code that a model wrote runs only in one: without network, and with "
-        "limits. It needs Linux 5.14 or later, and either user namespaces for ordinary users (sysctl "
-        "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu) or root with CAP_SYS_ADMIN. Or take the humaneval "
-        "benchmark out."
+        "limits. It needs Linux 5.14 or later on x86-64 or ARM64, and either user namespaces for ordinary users "
+        "(sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu) or root with CAP_SYS_ADMIN. Or take the "
+        "humaneval benchmark out."
     )

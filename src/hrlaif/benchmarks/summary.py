@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from hrlaif.benchmarks.choices import ACCURACY, NORMALISED
 from hrlaif.benchmarks.code import PASS_AT_1
 from hrlaif.benchmarks.ifeval import INSTRUCTION_LOOSE, INSTRUCTION_STRICT, LOOSE, STRICT
 from hrlaif.benchmarks.safety import COMPLIANCE, OVER_REFUSAL, OVER_REFUSAL_FULL, TOXIC
-from hrlaif.metrics import discordant, mcnemar, measured, paired_shares, wilson
+from hrlaif.config import LM_EVAL
+from hrlaif.metrics import clustered_share, measured, paired_test, wilson
 from hrlaif.types import BenchmarkResult, Metric
 
 ALL = "all"
@@ -55,7 +55,7 @@ def summarise(by_contestant: Mapping[str, Iterable[BenchmarkResult]]) -> dict[st
             "items": len(parts[first]),
             "measures": {
                 name: {"title": title, "more_is_better": more}
-                for name, (title, more) in MEASURES.items()
+                for name, (title, more) in {**MEASURES, **_foreign(parts[first].values())}.items()
                 if any(name in of[ALL] for of in metrics.values())
             },
             "metrics": metrics,
@@ -90,14 +90,15 @@ def _measures(rows: Iterable[BenchmarkResult]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.scores))
 
 
-def _of_instructions(rows: Sequence[BenchmarkResult], reading: str, name: str) -> Metric:
-    """The share of all instructions, its interval that of as many observations as there are prompts.
+def _foreign(rows: Iterable[BenchmarkResult]) -> dict[str, tuple[str, bool]]:
+    """lm-eval's metrics under their own names; only those of which more is better are asked for."""
+    return {name: (name, True) for row in rows if row.kind == LM_EVAL for name in row.scores}
 
-    Instructions of one prompt stand or fall together; this is the widest that their dependence can make it.
-    """
-    followed = [one[reading] for row in rows for one in row.evidence["instructions"]]
-    share = sum(followed) / len(followed)
-    return wilson(share * len(rows), len(rows), name=name)
+
+def _of_instructions(rows: Sequence[BenchmarkResult], reading: str, name: str) -> Metric:
+    """The share of all instructions; those of one prompt stand or fall together."""
+    followed = ([one[reading] for one in row.evidence["instructions"]] for row in rows)
+    return clustered_share(((sum(one), len(one)) for one in followed), name=name)
 
 
 def _differences(arm: Rows, start: Rows) -> dict[str, dict[str, Any]]:
@@ -111,11 +112,5 @@ def _differences(arm: Rows, start: Rows) -> dict[str, dict[str, Any]]:
             and (theirs := start[item_id].scores.get(name)) is not None
         ]
         if pairs:
-            only_first, only_second = discordant(pairs)
-            found[name] = {
-                **asdict(paired_shares(pairs, name=name)),
-                "only_first": only_first,
-                "only_second": only_second,
-                "p": mcnemar(only_first, only_second),
-            }
+            found[name] = paired_test(pairs, name=name)
     return found

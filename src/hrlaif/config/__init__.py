@@ -1,7 +1,7 @@
 """The configuration of a run: its sections, and the TOML files that hold it."""
 
 from hrlaif.config.base import Section
-from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, BenchmarkKind, BenchmarkMode, BenchmarkSection
+from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, LM_EVAL, BenchmarkKind, BenchmarkMode, BenchmarkSection
 from hrlaif.config.file import dump, load, parse
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
@@ -46,6 +46,7 @@ __all__ = [
     "CHOICE_KINDS",
     "JUDGED_KINDS",
     "JUDGE_PROMPTS",
+    "LM_EVAL",
     "PROMPT_FIELDS",
     "STANDARD_PROMPT",
     "Adaptive",

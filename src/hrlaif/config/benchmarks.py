@@ -9,11 +9,12 @@ from pydantic import AfterValidator, Field, model_validator
 from hrlaif.config.base import Section
 
 BenchmarkKind = Literal[
-    "gsm8k", "math", "mmlu", "cmmlu", "arc", "truthfulqa", "ifeval", "humaneval", "xstest", "toxigen"
+    "gsm8k", "math", "mmlu", "cmmlu", "arc", "truthfulqa", "ifeval", "humaneval", "xstest", "toxigen", "lm-eval"
 ]
 BenchmarkMode = Literal["loglikelihood", "generative"]
 JUDGED_KINDS = ("xstest", "toxigen")
 CHOICE_KINDS = ("mmlu", "cmmlu", "arc", "truthfulqa")
+LM_EVAL = "lm-eval"
 
 
 class BenchmarkSection(Section):
@@ -22,6 +23,9 @@ class BenchmarkSection(Section):
     `mode`: multiple choice is scored by the options' log-likelihood (the default there) or, as everything else, by what
     the model writes. `limit` (0: all) takes rows evenly over the file. `max_tokens` (0: the evaluation's) bounds an
     answer; temperature and top_p are the evaluation's.
+
+    Kind lm-eval asks `tasks` of the task files in the folder `path`, which say mode, decoding and length themselves;
+    `metric` (empty: the first that is 0 or 1 in every row) is what is reported, `chat` applies the chat template.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
@@ -30,6 +34,9 @@ class BenchmarkSection(Section):
     mode: Literal["", BenchmarkMode] = ""
     limit: Annotated[int, Field(ge=0)] = 0
     max_tokens: Annotated[int, Field(ge=0)] = 0
+    tasks: tuple[str, ...] = ()
+    metric: str = ""
+    chat: bool = True
 
     @model_validator(mode="after")
     def _mode_fits(self) -> BenchmarkSection:
@@ -37,6 +44,17 @@ class BenchmarkSection(Section):
             raise ValueError(
                 f"{self.kind} has no options to compare; mode 'loglikelihood' is for {', '.join(CHOICE_KINDS)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> BenchmarkSection:
+        is_lm_eval = self.kind == LM_EVAL
+        foreign = ("mode", "max_tokens") if is_lm_eval else ("tasks", "metric", "chat")
+        if given := [key for key in foreign if getattr(self, key) != type(self).model_fields[key].default]:
+            whose = "is what its task files say" if is_lm_eval else "is for kind lm-eval"
+            raise ValueError(f"{self.kind}: {' and '.join(given)} {whose}; leave it out")
+        if is_lm_eval and (not self.tasks or len(set(self.tasks)) < len(self.tasks)):
+            raise ValueError("lm-eval needs `tasks`: the names of tasks in the folder `path`, each once")
         return self
 
     @property

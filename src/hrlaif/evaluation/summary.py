@@ -14,12 +14,11 @@ from hrlaif.evaluation.sentences import sentences
 from hrlaif.judges.harm_quality import HarmQuality
 from hrlaif.metrics import (
     bootstrap_mean,
-    discordant,
     length_controlled_win_ratio,
-    mcnemar,
     measured,
     paired_difference,
     paired_shares,
+    paired_test,
     wilson,
     win_ratio,
 )
@@ -192,13 +191,7 @@ def _tests(first: Rows, second: Rows) -> dict[str, dict[str, Any]]:
     for name in TESTED:
         rows = _both(first, second, name)
         if rows:
-            only_first, only_second = discordant(rows)
-            tests[name] = {
-                **asdict(paired_shares(rows, name=name)),
-                "only_first": only_first,
-                "only_second": only_second,
-                "p": mcnemar(only_first, only_second),
-            }
+            tests[name] = paired_test(rows, name=name)
     return tests
 
 

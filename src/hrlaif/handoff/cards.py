@@ -57,7 +57,7 @@ def provenance(run: Path, config: Config, arm: Arm) -> dict[str, Any]:
         "is_fine_tuned": bool(config.sft.sources),
         "to_fill_in": TO_FILL_IN,
         "how_labelled": HOW_LABELLED,
-        "judge": ", ".join(dict.fromkeys(member.model or BUNDLED for member in config.judge.members)),
+        "judge": ", ".join(dict.fromkeys(_judge_name(member.model) for member in config.judge.members)),
         "judge_quality": _share(calibration, "agreement", n=calibration.get("pairs")),
         "people": _people(run, arm),
         "name": config.name,
@@ -70,6 +70,11 @@ def base_name(config: Config) -> str:
     if name == BUNDLED:
         return BUNDLED_ON_HUB
     return TO_FILL_IN if Path(name).is_absolute() else name
+
+
+def _judge_name(model: str) -> str:
+    """The judge's name without the folder that a server may have it from."""
+    return Path(model).name if Path(model).is_absolute() else model or BUNDLED
 
 
 def size_category(rows: int) -> str:

@@ -58,7 +58,7 @@ def import_votes(study: Study, path: Path, source: str) -> str:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path}: a list of records is expected: export from {source} as JSON.")
     items = _by_texts(study.items())
-    found: list[tuple[Answered, int, Verdict, Rating, Rating]] = []
+    found: list[tuple[Answered, int, Verdict, Rating, Rating, bool]] = []
     left_out: Counter[str] = Counter()
     for answered in _READERS[source](rows, path):
         matched = _match(answered, items)
@@ -74,7 +74,7 @@ def import_votes(study: Study, path: Path, source: str) -> str:
         if is_swapped:
             verdict = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}.get(verdict, verdict)
             ratings.reverse()
-        found.append((answered, number, verdict, ratings[0], ratings[1]))
+        found.append((answered, number, verdict, ratings[0], ratings[1], is_swapped))
     if not found:
         why = "; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "nobody has answered"
         raise DataError(f"{path}: no vote to take over: {why}.")
@@ -89,11 +89,18 @@ def import_votes(study: Study, path: Path, source: str) -> str:
 
 
 def _ballot(
-    rater: int, source: str, answered: Answered, number: int, verdict: Verdict, first: Rating, second: Rating
+    rater: int,
+    source: str,
+    answered: Answered,
+    number: int,
+    verdict: Verdict,
+    first: Rating,
+    second: Rating,
+    is_swapped: bool,
 ) -> Ballot:
     said = json.dumps([source, answered.record, answered.rater, answered.answers], sort_keys=True, default=str)
     vote_id = hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:32]
-    return Ballot(vote_id, rater, number, verdict, first, second, 0.0, source)
+    return Ballot(vote_id, rater, number, verdict, first, second, 0.0, source, is_swapped)
 
 
 def _argilla(rows: Sequence[Mapping[str, Any]], path: Path) -> Iterator[Answered]:

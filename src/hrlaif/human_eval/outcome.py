@@ -10,7 +10,7 @@ from typing import Any
 
 from hrlaif.human_eval.records import HumanVote, Rating
 from hrlaif.human_eval.store import Study
-from hrlaif.metrics import agreement, cohen_kappa, krippendorff_alpha, measured, wilson
+from hrlaif.metrics import agreement, clustered_share, cohen_kappa, krippendorff_alpha, measured, wilson
 from hrlaif.types import Basis, Evidence, Judgement, Label, Metric, Satisfaction, SatisfactionVerdict, Verdict
 
 SAME_TEXT = "same text"
@@ -137,16 +137,18 @@ def _agreement(by_item: Sequence[Sequence[HumanVote]]) -> dict[str, Any]:
             [
                 krippendorff_alpha(preferences, name="alpha_preference"),
                 krippendorff_alpha(satisfaction, name="alpha_satisfaction"),
-                agreement(_shared(preferences), name="same_preference"),
-                agreement(_shared(satisfaction), name="same_satisfaction"),
+                clustered_share(_same(preferences), name="same_preference"),
+                clustered_share(_same(satisfaction), name="same_satisfaction"),
             ]
         ),
         "kappa": _kappas(by_item),
     }
 
 
-def _shared(units: Iterable[Sequence[Any]]) -> list[tuple[Any, Any]]:
-    return [pair for unit in units for pair in itertools.combinations(unit, 2)]
+def _same(units: Iterable[Sequence[Any]]) -> list[tuple[int, int]]:
+    """By unit, how many of all pairs of its raters say the same, and how many there are."""
+    pairs = [list(itertools.combinations(unit, 2)) for unit in units]
+    return [(sum(one is other for one, other in unit), len(unit)) for unit in pairs]
 
 
 def _kappas(by_item: Sequence[Sequence[HumanVote]]) -> list[dict[str, Any]]:

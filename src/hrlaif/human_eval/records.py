@@ -46,7 +46,10 @@ class Rater:
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """A vote as it is cast, in the item's own order. `id` is the caster's: the same id again is the same vote."""
+    """A vote as it is cast, in the item's own order. `id` is the caster's: the same id again is the same vote.
+
+    `is_swapped` says whether the item's second response stood left, None where the study's own page showed it.
+    """
 
     id: str
     rater: int
@@ -56,6 +59,7 @@ class Ballot:
     second: Rating
     seconds: float
     source: str = "page"
+    is_swapped: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

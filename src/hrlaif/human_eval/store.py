@@ -101,14 +101,8 @@ class Study:
             about = {"id": secrets.token_hex(8), "seed": str(seed), "overlap": str(overlap), "compare": compare}
             about["same"] = json.dumps(same)
             db.executemany("INSERT INTO study VALUES (?, ?)", about.items())
-            rows = [
-                (
-                    int(one.prompt.task is Task.RED_TEAM),
-                    int(one.known is not None),
-                    adapter(Item).dump_json(one).decode(),
-                )
-                for one in items
-            ]
+            kinds = ((int(one.prompt.task is Task.RED_TEAM), int(one.known is not None)) for one in items)
+            rows = [(*kind, adapter(Item).dump_json(one).decode()) for kind, one in zip(kinds, items, strict=True)]
             db.executemany("INSERT INTO items (is_red_team, is_check, body) VALUES (?, ?, ?)", rows)
             db.execute(f"PRAGMA user_version = {FORMAT}")
             db.commit()
@@ -272,7 +266,8 @@ class Study:
         if not changed:
             # It was given to somebody else while this rater had it on the screen; the vote counts all the same.
             one = place(ballot.rater, Dealable(ballot.item), seed=self.seed)
-            self.db.execute(_PLACE, (one.rater, one.item, one.order, int(one.is_swapped), 1))
+            is_swapped = one.is_swapped if ballot.is_swapped is None else ballot.is_swapped
+            self.db.execute(_PLACE, (one.rater, one.item, one.order, int(is_swapped), 1))
         return int(version)
 
     def vote_of(self, rater: int, item: int) -> tuple[Verdict, Rating, Rating] | None:

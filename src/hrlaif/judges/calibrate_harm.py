@@ -164,7 +164,7 @@ def cuts_of(scored: Sequence[tuple[HarmRow, Scores]], *, refusal: bool, harm: bo
     if not harm:
         return HarmCuts(cut)
     attacks = [
-        (row.harmful == 1, score, score.is_refusal if cut is None else (score.refused or 0.0) > cut)
+        (row.harmful == 1, score, score.is_refusal if cut is None else _exceeds(score.refused, cut))
         for row, score in scored
         if _is_attack(row)
     ]
@@ -179,6 +179,10 @@ def cuts_of(scored: Sequence[tuple[HarmRow, Scores]], *, refusal: bool, harm: bo
         for wording in range(len(NO_CUTS.harm))
     )
     return HarmCuts(cut, tuple(one or 0.0 for one in by_wording))
+
+
+def _exceeds(score: float | None, cut: float) -> bool:
+    return score is not None and score > cut
 
 
 class _Memo:

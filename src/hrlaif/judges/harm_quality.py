@@ -37,10 +37,13 @@ class HarmQuality(NamedTuple):
 
 @functools.cache
 def questions_hash() -> str:
-    """A hash of the questions on harm: numbers that were measured with others say nothing about these."""
-    folder = resources.files("hrlaif.judges").joinpath("templates")
-    texts = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.startswith("harm_")}
-    return hashlib.sha256(b"\0".join(texts[name] for name in sorted(texts))).hexdigest()[:16]
+    """A hash of the questions on harm, with the hazards' definitions: numbers that were measured with others say
+    nothing about these.
+    """
+    folder = resources.files("hrlaif.judges")
+    texts = {file.name: file.read_bytes() for file in folder.joinpath("templates").iterdir()}
+    asked = [texts[name] for name in sorted(texts) if name.startswith("harm_")]
+    return hashlib.sha256(b"\0".join([*asked, folder.joinpath("hazards.txt").read_bytes()])).hexdigest()[:16]
 
 
 def harm_quality(config: Config) -> HarmQuality | None:

@@ -37,12 +37,30 @@ def wilson(successes: float, n: int, *, name: str, unit: str = "share") -> Metri
         raise DataError(f"{name}: {successes} of {n} is not a share. Count the successes among the n rows.")
     if n == 0:
         return unmeasured(name, unit=unit)
-    share = successes / n
+    return Metric(name, successes / n, *_wilson_bounds(successes / n, n), n, unit)
+
+
+def _wilson_bounds(share: float, n: float) -> tuple[float, float]:
     shrink = 1 + Z_95**2 / n
     centre = (share + Z_95**2 / (2 * n)) / shrink
     reach = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n * n)) / shrink
     # Rounding can leave 0 of n a hair above its own value; the interval always holds the value.
-    return Metric(name, share, min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach)), n, unit)
+    return min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach))
+
+
+def clustered_share(clusters: Iterable[tuple[int, int]], *, name: str, unit: str = "share") -> Metric:
+    """The share of all rows of clusters `(successes, rows)`, e.g. one prompt's; `n` counts the clusters that have rows.
+
+    The rows of a cluster are taken to stand or fall together, which is the widest that their dependence can make the
+    interval: Wilson's, of `(sum m)^2 / sum m^2` rows for clusters of m rows (Kish's effective size).
+    """
+    found = [one for one in clusters if one[1]]
+    rows = sum(m for _, m in found)
+    if not rows:
+        return unmeasured(name, unit=unit)
+    share = sum(right for right, _ in found) / rows
+    effective = rows**2 / sum(m**2 for _, m in found)
+    return Metric(name, share, *_wilson_bounds(share, effective), len(found), unit)
 
 
 def paired_shares(rows: Iterable[tuple[bool, bool]], *, name: str, unit: str = "share") -> Metric:
@@ -56,12 +74,23 @@ def paired_shares(rows: Iterable[tuple[bool, bool]], *, name: str, unit: str = "
     n = len(counts)
     if n == 0:
         return unmeasured(name, unit=unit)
-    b, c = discordant(counts)
+    b, c = _discordant(counts)
     low, high = _wald_plus_2(b, c, n)
     return Metric(name, (b - c) / n, low, high, n, unit)
 
 
-def discordant(rows: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
+def paired_test(rows: Sequence[tuple[bool, bool]], *, name: str) -> dict[str, Any]:
+    """`paired_shares` as plain values, with `only_first`, `only_second` (rows that only one has) and McNemar's `p`."""
+    only_first, only_second = _discordant(rows)
+    return {
+        **dataclasses.asdict(paired_shares(rows, name=name)),
+        "only_first": only_first,
+        "only_second": only_second,
+        "p": mcnemar(only_first, only_second),
+    }
+
+
+def _discordant(rows: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
     """How many rows only the first has, and how many only the second has."""
     return sum(first and not second for first, second in rows), sum(second and not first for first, second in rows)
 

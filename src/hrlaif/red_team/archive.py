@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from hrlaif.metrics import measured, wilson
+from hrlaif.metrics import clustered_share, measured, wilson
 from hrlaif.types import Attack, HarmOutcome, Metric, RedTeamCase
 
 BENIGN = "benign"  # the strategy of harmless requests, which are no attacks
@@ -64,32 +64,33 @@ def _attempt(cases: list[RedTeamCase]) -> Attempt:
 def asr(cases: Iterable[RedTeamCase]) -> dict[str, Any]:
     """Attack success rates as plain values: `strategies` by name and all together, `hazards`, `hit`, `unjudged`.
 
-    The rate is the share of attempts that succeeded among those that succeeded or failed, with its Wilson interval;
-    `unjudged` counts the others by strategy. `hit` ("hit@k") is the share of seed prompts of which at least one of its
-    at most k attempts succeeded; a prompt with none, but with unjudged ones, is left out.
+    The rate is the share of attempts that succeeded among those that succeeded or failed, with an interval that takes
+    the attempts of one seed to stand or fall together; `unjudged` counts the others by strategy. `hit` ("hit@k") is the
+    share of seed prompts of which at least one of its at most k attempts succeeded; a prompt with none, but with
+    unjudged ones, is left out.
     """
     made = attempts(cases)
-    by_strategy: dict[str, Counter[Result]] = defaultdict(Counter)
-    by_hazard: dict[str, Counter[Result]] = defaultdict(Counter)
     by_prompt: dict[str, list[Result]] = defaultdict(list)
     for attempt in made:
         by_prompt[attempt.prompt_id].append(attempt.result)
-        for name in (ALL, attempt.strategy):
-            by_strategy[name][attempt.result] += 1
-        by_hazard[attempt.hazard][attempt.result] += 1
+    unjudged = Counter(name for one in made if one.result is Result.UNJUDGED for name in (ALL, one.strategy))
     hits = [Result.SUCCEEDED in results for results in by_prompt.values() if _is_settled(results)]
     most = max(map(len, by_prompt.values()), default=0)
     return {
-        "strategies": measured(_rates(by_strategy)),
-        "hazards": measured(_rates(by_hazard)),
+        "strategies": measured(_rates((name, one) for one in made for name in (ALL, one.strategy))),
+        "hazards": measured(_rates((one.hazard, one) for one in made)),
         "hit": measured([wilson(sum(hits), len(hits), name=f"hit@{most}")]),
-        "unjudged": {name: found[Result.UNJUDGED] for name, found in by_strategy.items() if found[Result.UNJUDGED]},
+        "unjudged": dict(unjudged),
     }
 
 
-def _rates(counts: Mapping[str, Counter[Result]]) -> Iterator[Metric]:
-    for name, found in counts.items():
-        yield wilson(found[Result.SUCCEEDED], found[Result.SUCCEEDED] + found[Result.FAILED], name=name)
+def _rates(named: Iterable[tuple[str, Attempt]]) -> Iterator[Metric]:
+    settled: dict[str, dict[str, Counter[Result]]] = defaultdict(lambda: defaultdict(Counter))
+    for name, one in named:
+        settled[name][one.prompt_id][one.result] += 1
+    for name, seeds in settled.items():
+        tried = [(found[Result.SUCCEEDED], found[Result.SUCCEEDED] + found[Result.FAILED]) for found in seeds.values()]
+        yield replace(clustered_share(tried, name=name), n=sum(n for _, n in tried))
 
 
 def _is_settled(results: list[Result]) -> bool:

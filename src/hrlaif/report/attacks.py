@@ -29,7 +29,7 @@ def success(run: RunData) -> Section | None:
     whole = _rates(next(iter(found.values())), "strategies").get(ALL)
     caption = (
         f"Share of attempts that succeeded, by strategy and round (round 1: {count(whole.n if whole else 0)} judged "
-        "attempts on the start; later rounds: new attacks on the policy of the round before); 95 % Wilson intervals."
+        "attempts on the start; later rounds: new attacks on the policy of the round before); 95 % intervals."
     )
     grid = _grid(run)
     return Section(
@@ -62,7 +62,7 @@ def regression(run: RunData) -> Section | None:
     same = len({str(facts.get("frozen")) for facts in found.values()}) == 1
     caption = (
         "The frozen set, which is never trained on: the same attacks, seeds and decoding on the start and on each "
-        f"round's policy ({count(whole.n if whole else 0)} judged attempts on the {next(iter(found))}); 95 % Wilson "
+        f"round's policy ({count(whole.n if whole else 0)} judged attempts on the {next(iter(found))}); 95 % "
         "intervals."
     )
     return Section(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hrlaif.config import LM_EVAL
 from hrlaif.report.data import RunData, as_metric
 from hrlaif.report.layout import Cell, Section, Table
 from hrlaif.report.wording import ALL, count, difference, measured, tidy
@@ -34,8 +35,8 @@ def benchmarks(run: RunData) -> Section | None:
         "Public benchmarks",
         tables=tuple(tables),
         notes=(
-            "All contestants answer the same items with the same decoding, without examples in the prompt: compare "
-            "them with each other, and not with published numbers.",
+            f"All contestants answer the same items with the same decoding, {_examples(found)}: compare them with each "
+            "other, and not with published numbers.",
             *_open(found),
         ),
     )
@@ -81,6 +82,11 @@ def _by_category(run: RunData, name: str, one: Found) -> Table:
         for cells in [[measured(_metric(one, arm, category, measure)) for arm in run.series]]
     )
     return Table(f"Table: {tidy(name)} by category", ("Category and measure", *run.series), rows)
+
+
+def _examples(found: Mapping[str, Found]) -> str:
+    by_files = any(one["kind"] == LM_EVAL for one in found.values())
+    return "without examples in the prompt" + (" but for those of lm-eval's task files" if by_files else "")
 
 
 def _open(found: Mapping[str, Found]) -> Iterator[str]:

@@ -117,17 +117,13 @@ def _category(value: Any) -> Metric | None:
 
 def _judge_lead(facts: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, ...]:
     lead = []
-    if (flips := number(facts.get("flip_rate"))) is not None:
-        lead.append(f"When the two responses change places, its verdict changes on {percent(flips)} of the pairs.")
-    if (first := number(facts.get("p_first"))) is not None:
-        lead.append(
-            f"On average it gives the response that stands first {percent(first)}; without bias this is {GUESS}."
-        )
-    longer, better = number(facts.get("longer_chosen")), number(facts.get("longer_is_better"))
-    if longer is not None and better is not None:
-        lead.append(
-            f"It chooses the longer response {percent(longer)} of the time; the longer is better {percent(better)}."
-        )
+    if flips := _stated(facts, "flip_rate"):
+        lead.append(f"When the two responses change places, its verdict changes on {flips} of the pairs.")
+    if first := _stated(facts, "p_first"):
+        lead.append(f"On average it gives the response that stands first {first}; without bias this is {GUESS}.")
+    longer, better = (_stated(facts, key) for key in ("longer_chosen", "longer_is_better"))
+    if longer and better:
+        lead.append(f"It chooses the longer response {longer} of the time; the longer is better {better}.")
     if (unreadable := number(facts.get("unreadable"))) is not None:
         lead.append(f"Pairs without a readable verdict: {count(unreadable)}.")
     if number(own.get("agreement")) is not None:
@@ -138,6 +134,14 @@ def _judge_lead(facts: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, 
             "the basic arm gets from it and the hybrid arm does not."
         )
     return (" ".join(lead),) if lead else ()
+
+
+def _stated(facts: Mapping[str, Any], key: str) -> str:
+    """A share with its interval, where it has one, as it stands in a sentence; nothing where it was not measured."""
+    cell = _bounded(facts, key)
+    if cell.text == NONE:
+        return ""
+    return f"{cell.text} ({cell.detail})" if cell.detail else cell.text
 
 
 def _members(members: Mapping[str, Any]) -> tuple[Table, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hrlaif.report.data import START, RunData, as_metric
 from hrlaif.report.layout import Cell, Section, Table
-from hrlaif.report.wording import ALL, NONE, count, difference, measured, percent, tidy
+from hrlaif.report.wording import ALL, NONE, count, difference, measured, tidy
 from hrlaif.types import Metric
 
 TITLE = "What people say"
@@ -109,8 +109,7 @@ def _raters(about: Mapping[str, Any]) -> tuple[Table, ...]:
         (
             Cell(tidy(str(one["rater"]), 40)),
             Cell(count(one["votes"])),
-            *(measured(as_metric(one.get(name), name)) for name in ("checks_right", "with_others")),
-            Cell(percent(left.value) if (left := as_metric(one.get("chose_left"))) else NONE),
+            *(measured(as_metric(one.get(name), name)) for name in ("checks_right", "with_others", "chose_left")),
             Cell(f"{one['median_s']:.1f}"),
             Cell(tidy("; ".join(one["flags"])) or NONE),
         )

@@ -1,0 +1,153 @@
+"""The effect with real models: basic RLAIF and HRLAIF from one start, labelled by one judge and measured by another.
+
+python bench/effect_real.py --labeler LABELER.gguf --judge OTHER.gguf [--folder runs/effect-real] [--set KEY=VALUE ...]
+
+The bundled model is the policy, on the bundled prompts in English. The whole run lies in the folder: a bench that was
+stopped goes on, and what was asked is not asked again. `--until label` stops after a stage. Give --endpoint URL MODEL
+instead of --labeler where the labeler is served elsewhere; on a GPU, name a larger policy with --set model.name=FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from claims import Claim, report
+from hrlaif import config as configuration
+from hrlaif import pipeline
+from hrlaif.artifacts import read_json, write_records
+from hrlaif.cli import STAGE_COMMANDS
+from hrlaif.config import Config, EndpointSection
+from hrlaif.models import bundled
+from hrlaif.plan import execute, plan
+from hrlaif.prompts import bundled as bundled_prompts
+from hrlaif.run import Run
+from hrlaif.types import Prompt, Split
+
+# How many training prompts of each category, and of each that is not named. The bundled model answers no Chinese
+# prompt rightly, so these would measure nothing.
+TRAIN = {
+    "arithmetic": 30,
+    "word_problem": 30,
+    "counting": 10,
+    "short_answer": 30,
+    "multiple_choice": 18,
+    "red_team": 12,
+    "benign_tricky": 12,
+}
+OTHERS, EVERY = 7, 10**6
+EVALUATED = {"red_team": 30, "benign_tricky": 30}
+SETTINGS: dict[str, Any] = {
+    "name": "effect-real",
+    "labels": {"pairs_per_prompt": 2, "answer_check": False, "tie_margin": 0.02},
+    "judge": {"gate": False, "calibration_pairs": 40},
+    "responses": {"per_prompt": 4, "temperature": 0.7, "max_tokens": 40},
+    "red_team": {"attacks_per_prompt": 1, "max_tokens": 48, "max_rewrites": 2, "max_unjudged": 1.0},
+    "reward": {"lora": {"layers": 8}, "epochs": 2, "pairs_per_step": 8, "max_tokens": 256},
+    "policy": {
+        "lora": {"layers": 8},
+        "steps": 30,
+        "rollouts": 32,
+        "learning_rate": 2e-4,
+        "max_tokens": 40,
+        "held_out": 16,
+    },
+    "evaluation": {"max_tokens": 40, "train_prompts": 24},
+}
+MEASURES = ("satisfaction", "correct", "harmful", "over_refusal", "unjudged", "length")
+
+
+def prompts() -> list[Prompt]:
+    """The English prompts, each category up to its number, in the order in which they come."""
+    taken: Counter[tuple[Split, str]] = Counter()
+    chosen = []
+    for prompt in bundled_prompts():
+        is_train = prompt.split is Split.TRAIN
+        most = TRAIN.get(prompt.category, OTHERS) if is_train else EVALUATED.get(prompt.category, EVERY)
+        key = (prompt.split, prompt.category)
+        if prompt.lang == "en" and taken[key] < most:
+            taken[key] += 1
+            chosen.append(prompt)
+    return chosen
+
+
+def configured(options: argparse.Namespace, labeler: EndpointSection, judge: EndpointSection) -> Config:
+    """The configuration of the run, with its prompts written beside it."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    path = options.folder / "effect_prompts.jsonl"
+    write_records(path, prompts(), fingerprint="effect")
+    base = {
+        **SETTINGS,
+        "run_dir": str(options.folder.resolve() / "run"),
+        "prompts": {"sources": [{"path": str(path.resolve())}]},
+    }
+    toml = options.folder / "effect.toml"
+    toml.write_text(configuration.dump(configuration.parse(base, where="effect_real")))
+    loaded = configuration.load(toml, options.set)
+    served = {"url": labeler.url, "model": labeler.model, "in_flight": 1, "timeout_s": 600.0}
+    other = configuration.JudgeEndpoint(**{**served, "url": judge.url, "model": judge.model})
+    return loaded.model_copy(
+        update={
+            "judge": loaded.judge.model_copy(update=served),
+            "evaluation": loaded.evaluation.model_copy(update={"judge": other}),
+        }
+    )
+
+
+def claims(summary: dict[str, Any]) -> Iterator[Claim]:
+    """Each arm's difference from the start, and its win ratio, over all prompts and by category."""
+    for arm in summary["arms"][1:]:
+        for group, found in summary["differences"][arm].items():
+            for name in (name for name in MEASURES if name in found):
+                yield _claim(f"{arm} - start, {group}: {name}", found[name])
+        for group, found in summary["metrics"][arm].items():
+            for name in (name for name in ("win_ratio", "win_ratio_length_controlled") if name in found):
+                yield _claim(f"{arm}, {group}: {name}", found[name])
+    for arm in summary["arms"]:
+        for name in (name for name in MEASURES if name in summary["metrics"][arm]["all"]):
+            yield _claim(f"{arm}: {name}", summary["metrics"][arm]["all"][name])
+
+
+def _claim(name: str, metric: dict[str, Any]) -> Claim:
+    return Claim(f"{name} (n={metric['n']})", metric["value"], metric["low"], metric["high"], metric.get("unit", ""))
+
+
+def main() -> None:
+    """Parse the command line, run what is left of the run, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labeler", type=Path, help="a GGUF file; or:")
+    parser.add_argument("--endpoint", nargs=2, metavar=("URL", "MODEL"))
+    parser.add_argument("--judge", type=Path, required=True, help="a GGUF file of another model, which evaluates")
+    parser.add_argument("--threads", type=int, default=0, help="of each served model")
+    parser.add_argument("--folder", type=Path, default=Path("runs/effect-real"))
+    parser.add_argument("--until", choices=list(STAGE_COMMANDS))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        labeler = (
+            EndpointSection(url=options.endpoint[0], model=options.endpoint[1])
+            if options.endpoint
+            else stack.enter_context(bundled.serve(options.labeler, threads=options.threads, slots=1))
+        )
+        judge = stack.enter_context(bundled.serve(options.judge, threads=options.threads, slots=1))
+        loaded = configured(options, labeler, judge)
+        steps = plan(pipeline.STAGES, loaded)
+        if options.until:
+            last = max(place for place, step in enumerate(steps) if step.command == options.until)
+            steps = steps[: last + 1]
+        with Run(loaded) as opened:
+            execute(opened, steps, tell=print)
+    summary = Path(loaded.run_dir) / "metrics.json"
+    if summary.exists():
+        report(list(claims(read_json(summary))), options.json)
+        print(json.dumps(read_json(summary)["sentences"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
