@@ -37,7 +37,7 @@ class Scale:
     share: float = 1.0
     responses: int = 4
     pairs: int = 4
-    steps: int = 40
+    steps: int = 50
     rollouts: int = 64
     reward_epochs: int = 6
 
@@ -109,8 +109,8 @@ def configured(folder: Path, start: Path, url: str, *, seed: int, scale: Scale, 
             "batch_tokens": 4096, "early_stop": {"every": 20, "patience": 4},
         },
         "policy": {
-            "lora": lora, "steps": scale.steps, "rollouts": scale.rollouts, "minibatch": scale.rollouts // 2,
-            "learning_rate": 5e-4, "kl_weight": 0.15, "max_tokens": tokens, "stop_kl": 0.05,
+            "lora": lora, "steps": scale.steps, "rollouts": scale.rollouts, "minibatch": scale.rollouts // 4,
+            "learning_rate": 1e-3, "kl_weight": 0.15, "max_tokens": tokens, "stop_kl": 0.1,
             # A critic on so small a trunk explains a sixth of the returns at most: responses are compared.
             "advantages": "rloo", "samples_per_prompt": 4,
             "held_out": 0, "checkpoint_every": 10_000, "batch_tokens": 4096,
