@@ -160,18 +160,17 @@ def test_an_error_in_a_worker_is_the_one_that_the_stage_raises(engine: RayEngine
 def test_a_model_travels_without_its_key(engine: RayEngine, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray import cloudpickle
 
+    async def length(item: int) -> int:
+        return len(str(item))
+
     monkeypatch.setenv("HRLAIF_JUDGE_KEY", "very-secret-key")
     with spreading(engine):
-        asyncio.run(results(range(1), len_of))
+        asyncio.run(results(range(1), length))
     with SharedLedger(postgres.database()) as ledger:
         model = HttpModel(JudgeSection(url="http://127.0.0.1:1/v1", model="m"), ledger=ledger)
         assert b"secret" not in cloudpickle.dumps(model)
         with pytest.raises(ConfigError, match="needs a ledger that all workers reach"):
             cloudpickle.dumps(HttpModel(EndpointSection(url="http://127.0.0.1:1/v1", model="m"), ledger=None))
-
-
-async def len_of(item: int) -> int:
-    return len(str(item))
 
 
 def test_no_cluster_at_an_address_is_one_message() -> None:
