@@ -173,6 +173,23 @@ def test_a_model_travels_without_its_key(engine: RayEngine, postgres: Any, monke
             cloudpickle.dumps(HttpModel(EndpointSection(url="http://127.0.0.1:1/v1", model="m"), ledger=None))
 
 
+def test_a_key_that_a_worker_lacks_is_named(
+    engine: RayEngine, postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with spreading(engine):
+        asyncio.run(results(range(1), len_of))  # the workers are there, without what comes now
+    monkeypatch.setenv("KEY_OF_THE_DRIVER", "very-secret-key")
+    section = EndpointSection(url="http://127.0.0.1:1/v1", model="m", key_env="KEY_OF_THE_DRIVER")
+    with SharedLedger(postgres.database()) as ledger, spreading(engine):
+        model = HttpModel(section, ledger=ledger)
+
+        async def work(item: int) -> str:
+            return model.name
+
+        with pytest.raises(ConfigError, match="KEY_OF_THE_DRIVER is not set"):
+            asyncio.run(results(range(1), work))
+
+
 async def len_of(item: int) -> int:
     return len(str(item))
 
