@@ -173,9 +173,7 @@ def test_a_model_travels_without_its_key(engine: RayEngine, postgres: Any, monke
             cloudpickle.dumps(HttpModel(EndpointSection(url="http://127.0.0.1:1/v1", model="m"), ledger=None))
 
 
-def test_a_key_that_a_worker_lacks_is_named(
-    engine: RayEngine, postgres: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_a_worker_lacks_is_named(engine: RayEngine, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with spreading(engine):
         asyncio.run(results(range(1), len_of))  # the workers are there, without what comes now
     monkeypatch.setenv("KEY_OF_THE_DRIVER", "very-secret-key")

@@ -87,7 +87,7 @@ class _Worker:
     async def do(self, number: int, work: list[Any], shard: bytes) -> list[Any]:
         """`work` (a reference to it, in a list) on a shard; one work comes many times under its number.
 
-        Both are unpickled here and not by Ray, which turns what a model raises that cannot be opened into its own error.
+        Both are unpickled here and not by Ray, which has an error of its own for a model that cannot be opened.
         """
         if number not in self._works:
             self._works = {number: cloudpickle.loads(await work[0])}
