@@ -255,8 +255,10 @@ def test_the_shipped_example_configurations_are_valid() -> None:
     [
         ({"ledger": "postgresql://user:pa55@host/db"}, "ledger: holds a password; put it into PGPASSWORD"),
         ({"ledger": "postgresql://host/db?user=u&password=pa55"}, "ledger: holds a password; put it into PGPASSWORD"),
-        ({"ledger": "sqlite:///calls"}, "'sqlite:///calls' is not a PostgreSQL address such as"),
-        ({"ledger": "postgresql://host"}, "'postgresql://host' is not a PostgreSQL address such as"),
+        ({"ledger": "sqlite:///calls"}, "ledger: not a PostgreSQL address such as"),
+        ({"ledger": "postgresql://host"}, "ledger: not a PostgreSQL address such as"),
+        ({"ledger": "user:pa55@host/db"}, "ledger: not a PostgreSQL address such as"),
+        ({"ledger": "host=db password=pa55"}, "ledger: not a PostgreSQL address such as"),
         ({"engine": "ray"}, "engine = 'ray' needs a ledger that all workers reach"),
     ],
 )
