@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hrlaif.report.data import START, RunData, number
+from hrlaif.artifacts import number
+from hrlaif.report.data import START, RunData
 from hrlaif.report.layout import Cell, Section, Table
 from hrlaif.report.wording import NONE, count, percent, tidy
 

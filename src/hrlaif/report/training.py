@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hrlaif.artifacts import number
 from hrlaif.metrics import flip_rate
-from hrlaif.report.data import START, ArmData, LabelCounts, RunData, number
+from hrlaif.report.data import START, ArmData, LabelCounts, RunData
 from hrlaif.report.layout import Cell, Curves, Figure, Histogram, Panel, Section, Stacks, Table
 from hrlaif.report.wording import NONE, count, flat, listed, measured, percent, plain, tidy, title_of
 from hrlaif.types import Basis, Split, Verdict
