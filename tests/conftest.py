@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 
-def _beside(name: str, folder: Path = Path(__file__).parent) -> ModuleType:
-    # Import mode "importlib" leaves the tests' folder off the path.
-    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+def _of_bench(name: str) -> ModuleType:
+    # Benchmarks have common names, so their folder is off the path.
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "bench" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,30 +29,25 @@ def _beside(name: str, folder: Path = Path(__file__).parent) -> ModuleType:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random tiny causal language model with a chat template."""
     pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
-    folder: Path = _beside("tiny_model").write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-    return folder
+    from tiny_model import write_tiny_model
+
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
 @pytest.fixture(scope="session")
 def vllm_like() -> type:
     """The class of a server that follows vLLM's protocol: `VllmLike(base, *quirks, failures=0)`."""
     pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
-    kind: type = _beside("vllm_server").VllmLike
-    return kind
+    from vllm_server import VllmLike
 
-
-@pytest.fixture(scope="session")
-def flow_script() -> Callable[[dict[str, Any]], Any]:
-    """What a ScriptedServer answers that plays policy and judge of a whole run."""
-    script: Callable[[dict[str, Any]], Any] = _beside("flow_script").answer
-    return script
+    return VllmLike
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
     """A running `PostgresServer`."""
     pytest.importorskip("psycopg", reason="needs the scale extra: pip install 'hrlaif[scale]'")
-    module = _beside("postgres_server", Path(__file__).parents[1] / "bench")
+    module = _of_bench("postgres_server")
     binaries = module.binaries()
     if binaries is None:
         pytest.skip("needs a PostgreSQL server's programs (Debian: postgresql)")

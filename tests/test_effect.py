@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import random
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
-sys.path.append(str(Path(__file__).parent))
 from hrlaif.judges import compare
 from hrlaif.judges.verdict import verdict_of
 from hrlaif.labels import Group

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import flow_script
 from hrlaif import config as configuration
 from hrlaif import pipeline
 from hrlaif.artifacts import read_json, read_manifest, read_records
@@ -38,7 +39,6 @@ from hrlaif.types import (
 
 pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
 
-Script = Callable[[dict[str, Any]], Any]
 CONFIG = """
 seed = 3
 threads = 1
@@ -94,8 +94,8 @@ cases = 2
 
 
 @pytest.fixture(scope="module")
-def server(flow_script: Script) -> Iterator[ScriptedServer]:
-    with ScriptedServer(flow_script) as running:
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(flow_script.answer) as running:
         yield running
 
 
@@ -200,9 +200,9 @@ def test_a_second_run_makes_nothing_and_pays_nothing(finished: Path, server: Scr
 
 
 def test_killed_in_every_stage_a_run_ends_as_if_nothing_had_happened(
-    finished: Path, tmp_path: Path, tiny_model: Path, flow_script: Script
+    finished: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
-    with ScriptedServer(flow_script) as server:
+    with ScriptedServer(flow_script.answer) as server:
         config = write_config(tmp_path, tiny_model, server)
         run = tmp_path / "runs" / "small"
         for kill in range(len(steps_of(finished))):

@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import flow_script
 from hrlaif import config as configuration
 from hrlaif import pipeline
 from hrlaif.artifacts import read_manifest
@@ -74,10 +75,8 @@ def made(config: Config) -> dict[str, bytes]:
     return {str(step.path.relative_to(run.folder)): step.path.read_bytes() for step in steps if step.stage.name in MADE}
 
 
-def test_every_stage_writes_the_same_bytes_as_in_one_process(
-    tmp_path: Path, postgres: Any, flow_script: Callable[[dict[str, Any]], Any]
-) -> None:
-    with ScriptedServer(flow_script) as server:
+def test_every_stage_writes_the_same_bytes_as_in_one_process(tmp_path: Path, postgres: Any) -> None:
+    with ScriptedServer(flow_script.answer) as server:
         (tmp_path / "run.toml").write_text(CONFIG.format(url=server.url))
         alone = made(configuration.load(tmp_path / "run.toml", ["run_dir=alone"]))
         calls = server.calls
@@ -89,14 +88,12 @@ def test_every_stage_writes_the_same_bytes_as_in_one_process(
     assert all(alone.values())
 
 
-def test_an_evaluation_on_ray_writes_the_same_bytes(
-    tmp_path: Path, engine: RayEngine, postgres: Any, flow_script: Callable[[dict[str, Any]], Any]
-) -> None:
+def test_an_evaluation_on_ray_writes_the_same_bytes(tmp_path: Path, engine: RayEngine, postgres: Any) -> None:
     prompts = [one for one in load(Config().prompts, seed=0) if one.split is Split.EVALUATION][:16]
     answers = {
         arm: {one.id: said(arm, one, number) for number, one in enumerate(prompts)} for arm in ("start", "rlaif")
     }
-    with ScriptedServer(flow_script) as server, SharedLedger(postgres.database()) as ledger:
+    with ScriptedServer(flow_script.answer) as server, SharedLedger(postgres.database()) as ledger:
         judge = HttpModel(EndpointSection(url=server.url, model="judge"), ledger=ledger)
         options: dict[str, Any] = {"judge": judge, "scorers": {}, "tie_margin": 0.05, "fingerprint": "f"}
         with spreading(engine):

@@ -308,7 +308,7 @@ def make_evaluation(run: Run, step: Step) -> None:
         scorers={arm: run.scorer(arm) for arm in run.config.arms},
         tie_margin=run.config.labels.tie_margin,
         reasons=run.config.evaluation.reasons,
-        harm_cuts=harm_cuts(run.config, judge=(run.config.evaluation.judge or run.config.judge).model),
+        harm_cuts=harm_cuts(run.config),
         path=step.path,
         fingerprint=step.fingerprint,
     )

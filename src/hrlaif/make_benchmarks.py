@@ -40,5 +40,5 @@ def make_benchmarks(run: Run, step: Step) -> None:
         asking=benchmarks.Asking(section.temperature, section.top_p, run.config.seed, LOCAL_BLOCK),
         path=step.path,
         fingerprint=step.fingerprint,
-        harm_cuts=harm_cuts(run.config, judge=(section.judge or run.config.judge).model),
+        harm_cuts=harm_cuts(run.config),
     )

@@ -11,7 +11,7 @@ from typing import Any
 from hrlaif import artifacts, human_eval, labels
 from hrlaif.config import Config
 from hrlaif.errors import DataError
-from hrlaif.human_eval.items import Item
+from hrlaif.human_eval.items import Item, evenly
 from hrlaif.judges.calibrate import judge_agreement
 from hrlaif.plan import Step
 from hrlaif.run import Run
@@ -26,20 +26,13 @@ def training_items(folder: Path, config: Config, *, most_prompts: int = 0) -> li
     Raises:
         DataError: Prompts or responses are not there yet.
     """
-    prompts = {
-        prompt.id: prompt
-        for prompt in artifacts.read_records(folder / "prompts.jsonl", Prompt)
-        if prompt.split is Split.TRAIN
-    }
-    chosen = list(prompts)
-    if most_prompts and len(chosen) > most_prompts:
-        chosen = [chosen[len(chosen) * k // most_prompts] for k in range(most_prompts)]
-    wanted = set(chosen)
+    every = artifacts.read_records(folder / "prompts.jsonl", Prompt)
+    prompts = {one.id: one for one in evenly([one for one in every if one.split is Split.TRAIN], most_prompts)}
     responses = artifacts.read_records(folder / "responses.jsonl", Response)
     return [
         Item(prompts[prompt_id], first, second, "", "")
         for prompt_id, group in itertools.groupby(responses, key=lambda response: response.prompt_id)
-        if prompt_id in wanted
+        if prompt_id in prompts
         for first, second in labels.open_pairs(prompts[prompt_id], list(group), config.labels, seed=config.seed)
     ]
 

@@ -28,7 +28,7 @@ def make_red_team(run: Run, step: Step) -> None:
         seed=run.config.seed,
         path=step.path,
         fingerprint=step.fingerprint,
-        harm_cuts=harm_cuts(run.config, judge=run.config.judge.model),
+        harm_cuts=harm_cuts(run.config, run.config.judge),
         earlier=[case for path in rounds for case in artifacts.read_records(path, RedTeamCase)],
         round_number=step.round,
     )
@@ -44,7 +44,7 @@ def make_regression(run: Run, step: Step) -> None:
         seed=run.config.seed,
         path=step.path,
         fingerprint=step.fingerprint,
-        harm_cuts=harm_cuts(run.config, judge=run.config.judge.model),
+        harm_cuts=harm_cuts(run.config, run.config.judge),
     )
 
 

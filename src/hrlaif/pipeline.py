@@ -57,7 +57,7 @@ def _judge(config: Config) -> object:
 
 def _harm_judge(config: Config) -> object:
     """What the red team's verdicts depend on: the judge, and where its scores are cut."""
-    return [_judge(config), harm_cuts(config, judge=config.judge.model)]
+    return [_judge(config), harm_cuts(config, config.judge)]
 
 
 def _panel(config: Config) -> object:
@@ -69,9 +69,7 @@ def _panel(config: Config) -> object:
 
 
 def _evaluation_judge(config: Config) -> object:
-    judge = config.evaluation.judge
-    cuts = harm_cuts(config, judge=(judge or config.judge).model)
-    return [judge or [_judge(config), _panel(config)], cuts]
+    return [config.evaluation.judge or [_judge(config), _panel(config)], harm_cuts(config)]
 
 
 def _regression(config: Config) -> object:
@@ -92,8 +90,7 @@ def _asking(config: Config) -> object:
     """How benchmarks are asked, and who judges where one is judged."""
     section = config.evaluation
     is_judged = any(one.kind in JUDGED_KINDS for one in section.benchmarks)
-    cuts = harm_cuts(config, judge=(section.judge or config.judge).model)
-    judge = [section.judge or _judge(config), cuts] if is_judged else None
+    judge = [section.judge or _judge(config), harm_cuts(config)] if is_judged else None
     return [config.model, section.temperature, section.top_p, judge]
 
 

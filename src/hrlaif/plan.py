@@ -35,8 +35,7 @@ class Stage:
     """One step of the flow. In paths, `{arm}` stands for the arm, and `{every}` for start and each arm.
 
     `over` says how often it runs: once, for each arm, for start and each arm, for each arm that a judge labels, or for
-    one arm alone. A stage that
-    `takes_what_is_there` does without the inputs that are not made yet.
+    one arm alone. A stage that `takes_what_is_there` does without the inputs that are not made yet.
 
     Neighbouring stages with a `first_round` are gone through once for each round of the red team from that one on, of
     which 0 is the start: for the hrlaif arm alone, and in the last round as `over` says. In their paths `{round}` is

@@ -22,6 +22,12 @@ ON_MESSAGE = "!document.getElementById('message').hidden && document.getElementB
 DONE = f"{ON_MESSAGE} === 'All done. Thank you!'"
 LEFT = "document.querySelector('[data-side=left] .text').textContent"
 SAVED = "document.getElementById('saved').textContent"
+# What a model's text may become on the page, and what it never does.
+ATTRIBUTES = {
+    *("@class", "@dir", "@start", "@display", "@mathvariant", "@stretchy", "@fence", "@form"),
+    *("@columnalign", "@width", "@displaystyle", "@accent"),
+}
+ACTIVE = {"script", "img", "svg", "style", "a", "iframe", "form", "button", "link", "base", "input"}
 COUNT = "document.getElementById('count').textContent"
 
 
@@ -41,18 +47,36 @@ async def rate(tab: Any, wanted: Callable[[str], tuple[str, bool, bool]]) -> str
     return left
 
 
+def plan(rater: str, left: str) -> tuple[str, bool, bool]:
+    """What a rater says of an item, by its left text."""
+    arm, number = left.split()[0], int(left[-2:])
+    is_winner = arm == winner(rater, number)
+    return ("left" if is_winner else "right", is_winner, not is_winner)
+
+
+def winner(rater: str, number: int) -> str:
+    """The start's answer wins for anna on the first 15 prompts; ben disagrees with her on prompts 0 to 4."""
+    return "start" if number < 15 and not (rater == "ben" and number < 5) else "rlaif"
+
+
+async def dies_and_opens_again(browser: Any, tab: Any, link: str) -> Any:
+    """The browser dies with an item half rated; the rater opens the link again and is at the same item."""
+    left = await tab.wait_for(f"{ON_ITEM} && {LEFT}")
+    await tab.press("a", "1")
+    await tab.wait_for(f"{SAVED} === 'Saved'")
+    before = await tab.evaluate(COUNT)
+    await browser.kill()
+    await browser.start()
+    tab = await browser.tab()
+    await tab.open(link)
+    assert await tab.wait_for(f"{ON_ITEM} && {LEFT}") == left
+    assert await tab.evaluate(COUNT) == before
+    return tab
+
+
 def test_two_raters_by_keyboard_through_a_killed_browser_and_a_killed_server_lose_no_vote(
     tmp_path: Path, make_run: Any, serve: Any, browse: Any, tools: Any
 ) -> None:
-    """The start's answer wins for anna on the first 15 prompts; ben disagrees with her on prompts 0 to 4."""
-
-    def plan(rater: str, left: str) -> tuple[str, bool, bool]:
-        arm, number = left.split()[0], int(left[-2:])
-        wins = "start" if number < 15 else "rlaif"
-        if rater == "ben" and number < 5:
-            wins = "rlaif"
-        return ("left" if arm == wins else "right", arm == wins, arm != wins)
-
     run = make_run([prompt(number) for number in range(20)])
     port = tools.free_port()
     links = tools.links(run, "anna,ben", port, "--checks", "0")
@@ -64,24 +88,16 @@ def test_two_raters_by_keyboard_through_a_killed_browser_and_a_killed_server_los
             await anna.open(links["anna"])
             await ben.open(links["ben"])
             for _ in range(7):
-                await rate(anna, lambda left: plan("anna", left))
+                await rate(anna, functools.partial(plan, "anna"))
             for _ in range(6):
-                await rate(ben, lambda left: plan("ben", left))
-            # Ben's browser dies with an item half rated; he opens his link again and is where he was.
-            left = await ben.wait_for(f"{ON_ITEM} && {LEFT}")
-            await ben.press("a", "1")
-            await ben.wait_for(f"{SAVED} === 'Saved'")
-            await other.kill()
-            await other.start()
-            ben = await other.tab()
-            await ben.open(links["ben"])
-            assert await ben.wait_for(f"{ON_ITEM} && {LEFT}") == left
+                await rate(ben, functools.partial(plan, "ben"))
+            ben = await dies_and_opens_again(other, ben, links["ben"])
             assert await ben.evaluate(COUNT) == "6 of 20"
             # The server dies while anna goes on with what is here already, and her votes wait in the browser.
             await anna.wait_for(f"{SAVED} === 'Saved'")
             server.kill()
             for _ in range(2):
-                await rate(anna, lambda left: plan("anna", left))
+                await rate(anna, functools.partial(plan, "anna"))
             await anna.wait_for(f"{SAVED}.includes('Not saved yet')")
             await anna.open("about:blank")
             await anna.open(links["anna"])  # nobody answers; the votes are in the browser's store
@@ -106,8 +122,7 @@ def test_two_raters_by_keyboard_through_a_killed_browser_and_a_killed_server_los
         rows = study.db.execute("SELECT count(*), max(version) FROM votes").fetchone()
     assert rows == (40, 1)
     for vote in votes:
-        number, rater = int(vote.prompt_id[1:]), vote.rater
-        wins = "start" if number < 15 and not (rater == "ben" and number < 5) else "rlaif"
+        wins = winner(vote.rater, int(vote.prompt_id[1:]))
         assert vote.verdict is (Verdict.FIRST if vote.first_arm == wins else Verdict.SECOND)
         assert (vote.first.satisfied is Satisfaction.YES) == (vote.first_arm == wins)
         assert [flaw.value for flaw in (*vote.first.flaws, *vote.second.flaws)] in ([], ["incorrect"])
@@ -161,23 +176,8 @@ def test_texts_of_a_hostile_model_change_nothing_on_the_page(
             assert tab.dialogs == []
             assert tab.problems == []
             assert {url.split("/")[2] for url in tab.requests if not url.startswith("about:")} == {f"127.0.0.1:{port}"}
-            assert {one for one in seen if one.startswith("@")} <= {
-                *("@class", "@dir", "@start", "@display", "@mathvariant", "@stretchy", "@fence", "@form"),
-                *("@columnalign", "@width", "@displaystyle", "@accent"),
-            }
-            assert not seen & {
-                "script",
-                "img",
-                "svg",
-                "style",
-                "a",
-                "iframe",
-                "form",
-                "button",
-                "link",
-                "base",
-                "input",
-            }
+            assert {one for one in seen if one.startswith("@")} <= ATTRIBUTES
+            assert not seen & ACTIVE
 
     asyncio.run(work())
 

@@ -67,9 +67,9 @@ def test_the_cuts_are_read_back_for_the_judge_that_they_are_of(tmp_path: Path) -
     other = JudgeEndpoint(url="http://127.0.0.1:1/v1", model="j")
     config = Config(judge=judge, evaluation=EvaluationSection(judge=other, harm_calibration=str(path)))
     # The evaluation's judge has them; the red team's, which is another model, keeps its own word.
-    assert harm_cuts(config, judge="j") == cuts
-    assert harm_cuts(config, judge="k") == HarmCuts()
-    assert harm_cuts(Config(judge=judge), judge="k") == HarmCuts()
+    assert harm_cuts(config) == cuts
+    assert harm_cuts(config, config.judge) == HarmCuts()
+    assert harm_cuts(Config(judge=judge)) == HarmCuts()
 
 
 def test_other_cuts_make_stale_what_is_judged_with_them_and_nothing_else(tmp_path: Path) -> None:

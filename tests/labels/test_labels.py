@@ -1,94 +1,22 @@
 import math
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hrlaif.artifacts import read_manifest, read_records
-from hrlaif.config import Arm, LabelsSection
-from hrlaif.errors import CallError, DataError, ModelError
-from hrlaif.labels import Group, label, label_accuracy
+from hrlaif.errors import CallError, ModelError
+from hrlaif.labels import label_accuracy
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import (
     Basis,
-    Cost,
-    Finish,
     Label,
-    Message,
     Outcome,
-    Prompt,
-    Response,
     Task,
     Verdict,
     Verification,
 )
-
-SECTION = LabelsSection(pairs_per_prompt=3, tie_margin=0.05, verifier_probability=0.9)
-ARMS: tuple[Arm, ...] = ("rlaif", "hrlaif")
-KINDS = {"c": Outcome.CORRECT, "w": Outcome.WRONG, "u": Outcome.UNREADABLE}
-
-
-def group(name: str, outcomes: str, *, task: Task = Task.MATH, reference: str | None = "4") -> Group:
-    """A prompt with responses that are c(orrect), w(rong), u(nreadable) or o(pen: never verified)."""
-    prompt = Prompt(name, (Message("user", f"Question {name}"),), "math", task, reference=reference)
-    responses = tuple(
-        Response(f"{name}/{k}", name, f"#{k} {kind} of {name}", "policy", k, Finish.STOP)
-        for k, kind in enumerate(outcomes)
-    )
-    known = {
-        one.id: Verification(one.id, KINDS[kind], "4", "rule:math", reference or "4")
-        for one, kind in zip(responses, outcomes, strict=True)
-        if kind in KINDS
-    }
-    return Group(prompt, responses, known)
-
-
-def prefers_low(request: ChatRequest) -> ChatReply:
-    """A judge that gives 0.8 to the response with the lower number, in either order."""
-    text = request.messages[0].content
-    shown = [line for line in text.splitlines() if line.startswith("#")]
-    share = 0.8 if shown[0][1] < shown[1][1] else 0.2
-    logprobs = ({"A": math.log(share), "B": math.log(1 - share)},)
-    return ChatReply("A" if share > 0.5 else "B", Finish.STOP, "judge", logprobs, Cost(1, 50, 1))
-
-
-def labelled(
-    path: Path,
-    groups: Iterable[Group],
-    arm: Arm,
-    judge: ScriptedModel | None = None,
-    *,
-    section: LabelsSection = SECTION,
-    window: int = 4,
-    seed: int = 0,
-    total: int | None = None,
-) -> list[Label]:
-    judge = judge or ScriptedModel(prefers_low, name="judge")
-    n = label(
-        groups,
-        arm=arm,
-        judge=judge,
-        section=section,
-        seed=seed,
-        path=path,
-        fingerprint="f",
-        total=total,
-        window=window,
-    )
-    found = list(read_records(path, Label))
-    assert len(found) == n
-    return found
-
-
-def manifest(path: Path) -> dict[str, Any]:
-    found = read_manifest(path)
-    assert found is not None
-    return found
-
+from label_groups import SECTION, group, labelled, manifest, prefers_low
 
 # --- the two arms -----------------------------------------------------------------------------------------------------
 
@@ -287,98 +215,6 @@ def test_pairs_beyond_the_limit_of_a_prompt_are_counted(tmp_path: Path) -> None:
     found = manifest(tmp_path / "labels.jsonl")
     assert found["left_out"] == {"pair: beyond labels.pairs_per_prompt": 3 + 7 + 3 + 2}
     assert (found["rows"], found["comparisons"]) == (12, 6)
-
-
-# --- a budget of calls ------------------------------------------------------------------------------------------------
-
-
-def test_a_budget_is_dealt_out_evenly_and_what_it_leaves_out_is_counted(tmp_path: Path) -> None:
-    groups = [group(f"o{k}", "ooo", task=Task.OPEN) for k in range(5)]
-    judge = ScriptedModel(prefers_low, name="judge")
-    path = tmp_path / "labels.jsonl"
-    # 15 calls are 7 comparisons: one for each of five prompts, and a second one for two.
-    section = SECTION.model_copy(update={"max_calls": 15})
-    found = labelled(path, groups, "rlaif", judge, section=section, total=5)
-    counted = Counter(one.prompt_id for one in found)
-    assert sorted(counted.values()) == [1, 1, 1, 2, 2]
-    assert len(judge.requests) == 14
-    assert manifest(path)["comparisons"] == 7
-    # 5 prompts of 3 pairs each.
-    assert manifest(path)["left_out"] == {"pair: beyond labels.max_calls": 8}
-
-
-def test_a_prompt_that_gets_no_call_is_counted_as_such(tmp_path: Path) -> None:
-    groups = [group(f"o{k}", "oo", task=Task.OPEN) for k in range(3)]
-    path = tmp_path / "labels.jsonl"
-    found = labelled(path, groups, "rlaif", section=SECTION.model_copy(update={"max_calls": 2}), total=3)
-    assert len(found) == 1
-    assert manifest(path)["left_out"] == {
-        "pair: beyond labels.max_calls": 2,
-        "prompt: no call left for it under labels.max_calls": 2,
-    }
-
-
-def test_what_the_verifier_decides_needs_no_budget_and_reasoning_does(tmp_path: Path) -> None:
-    path = tmp_path / "labels.jsonl"
-    # 3 comparisons for 3 prompts: one each. cw costs none, ccc may be compared once, ccw has both.
-    section = SECTION.model_copy(update={"max_calls": 6})
-    found = labelled(path, [group("a", "cw"), group("b", "ccc"), group("c", "ccw")], "hrlaif", section=section, total=3)
-    assert [(one.prompt_id, one.basis) for one in found] == [
-        ("a", Basis.VERIFIER),
-        ("b", Basis.REASONING),
-        ("c", Basis.VERIFIER),
-        ("c", Basis.VERIFIER),
-        ("c", Basis.REASONING),
-    ]
-    assert manifest(path)["left_out"] == {"pair: beyond labels.max_calls": 2}
-
-
-def test_under_a_budget_both_arms_ask_about_the_same_pairs_of_an_open_prompt(tmp_path: Path) -> None:
-    kinds = ("oooo", "ccww", "oooo", "uuww")
-    groups = [
-        group(f"p{k}", kinds[k % 4], task=Task.OPEN if "o" in kinds[k % 4] else Task.MATH, reference="4")
-        for k in range(12)
-    ]
-    section = SECTION.model_copy(update={"max_calls": 34})
-    asked = {
-        arm: [
-            (one.first_id, one.second_id)
-            for one in labelled(tmp_path / f"{arm}.jsonl", groups, arm, section=section, total=12)
-            if one.prompt_id in {f"p{k}" for k in range(0, 12, 2)}
-        ]
-        for arm in ARMS
-    }
-    assert asked["rlaif"] == asked["hrlaif"]
-
-
-def test_a_budget_without_the_number_of_prompts_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"labels\.max_calls .* `total`"):
-        labelled(tmp_path / "l.jsonl", [group("a", "cw")], "rlaif", section=SECTION.model_copy(update={"max_calls": 9}))
-
-
-@pytest.mark.parametrize("options", [{"max_calls": 17}, {"max_calls": 17, "ranking": True}])
-def test_a_run_that_broke_off_deals_and_counts_as_if_it_had_not(tmp_path: Path, options: dict[str, object]) -> None:
-    groups = [group(f"o{k}", "oooo", task=Task.OPEN) for k in range(6)]
-    section = SECTION.model_copy(update=options)
-    whole, path = tmp_path / "whole.jsonl", tmp_path / "labels.jsonl"
-    labelled(whole, groups, "rlaif", section=section, total=6)
-
-    def breaks_at_o4(request: ChatRequest) -> ChatReply:
-        if "Question o4" in request.messages[0].content:
-            raise ModelError("the endpoint is gone")
-        return prefers_low(request)
-
-    with pytest.raises(ModelError, match="gone"):
-        labelled(path, groups, "rlaif", ScriptedModel(breaks_at_o4, name="judge"), section=section, window=1, total=6)
-    second = ScriptedModel(prefers_low, name="judge")
-    labelled(path, iter(groups), "rlaif", second, section=section, total=6)
-    assert path.read_bytes() == whole.read_bytes()
-    assert manifest(path) == manifest(whole)
-    assert manifest(path)["comparisons"] == 8
-    assert {line for one in second.requests for line in one.messages[0].content.splitlines() if "Question" in line} <= {
-        "Question o4",
-        "Question o5",
-    }
 
 
 # --- ranking ----------------------------------------------------------------------------------------------------------

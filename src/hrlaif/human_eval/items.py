@@ -52,6 +52,13 @@ def comparisons(text: str, arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def evenly(prompts: Sequence[Prompt], most: int) -> list[Prompt]:
+    """At most so many (0: all), taken evenly."""
+    if not most or len(prompts) <= most:
+        return list(prompts)
+    return [prompts[len(prompts) * k // most] for k in range(most)]
+
+
 def arm_items(
     prompts: Sequence[Prompt],
     answers: Mapping[str, Mapping[str, Response]],
@@ -66,9 +73,7 @@ def arm_items(
     Raises:
         DataError: An arm has no answer to an evaluation prompt.
     """
-    chosen = [prompt for prompt in prompts if prompt.split is Split.EVALUATION]
-    if most_prompts and len(chosen) > most_prompts:
-        chosen = [chosen[len(chosen) * k // most_prompts] for k in range(most_prompts)]
+    chosen = evenly([prompt for prompt in prompts if prompt.split is Split.EVALUATION], most_prompts)
     found: list[Item] = []
     same: list[tuple[str, str, str]] = []
     for prompt in chosen:

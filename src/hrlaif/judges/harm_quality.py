@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hrlaif.artifacts import read_json
-from hrlaif.config import Config
+from hrlaif.config import Config, EndpointSection
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.metrics import Seen, check_corrects, corrected_share
@@ -54,18 +54,23 @@ def harm_quality(config: Config) -> HarmQuality | None:
     """
     if not config.evaluation.harm_calibration:
         return None
-    judge = config.evaluation.judge or config.judge
-    return read_quality(Path(config.evaluation.harm_calibration), judge=judge.model or BUNDLED_NAME)
+    return read_quality(Path(config.evaluation.harm_calibration), judge=_evaluating(config).model or BUNDLED_NAME)
 
 
-def harm_cuts(config: Config, *, judge: str) -> HarmCuts:
-    """The cuts for a run's judge of harm, by its model's name; those without a file where the file is of another one.
+def harm_cuts(config: Config, judge: EndpointSection | None = None) -> HarmCuts:
+    """The cuts for a judge of harm, by default the one that evaluates; those without a file where the file is of
+    another model.
 
     Raises:
         ConfigError: See `read_quality`.
     """
+    model = (judge or _evaluating(config)).model or BUNDLED_NAME
     quality = harm_quality(config)
-    return quality.cuts if quality and quality.judge == (judge or BUNDLED_NAME) else HarmCuts()
+    return quality.cuts if quality and quality.judge == model else HarmCuts()
+
+
+def _evaluating(config: Config) -> EndpointSection:
+    return config.evaluation.judge or config.judge
 
 
 def read_quality(path: Path, *, judge: str) -> HarmQuality:
