@@ -61,12 +61,10 @@ def _differences(run: RunData, name: str, one: Found) -> Iterator[tuple[Cell, ..
     for measure, about in one["measures"].items():
         found = {arm: one["differences"].get(arm, {}).get(measure) for arm in run.arms}
         if any(found.values()):
-            yield (_title(name, about), *(_difference(found[arm], measure) for arm in run.arms))
-
-
-def _difference(values: Found | None, measure: str) -> Cell:
-    cell = difference(as_metric(values, measure))
-    return Cell(cell.text, f"{cell.detail}\np = {values['p']:.2g}") if values else cell
+            yield (
+                _title(name, about),
+                *(difference(as_metric(tested, measure), p=(tested or {}).get("p")) for tested in found.values()),
+            )
 
 
 def _categories(one: Found) -> list[str]:

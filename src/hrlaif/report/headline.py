@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hrlaif.report.data import START, RunData, as_metric, number
+from hrlaif.artifacts import number
+from hrlaif.report.data import START, RunData, as_metric
 from hrlaif.report.judge import short_warning
 from hrlaif.report.layout import Cell, Section, Table
 from hrlaif.report.monitors import tripped
