@@ -268,3 +268,17 @@ def test_a_ledger_for_many_hosts_has_an_address_without_a_password(values: dict[
     assert message in str(caught.value)
     assert "pa55" not in str(caught.value)
     assert configuration.parse({"ledger": "postgresql://user@host/db", "engine": "ray"}, where="test").ledger
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ('{ name = "rlaif", path = "x" }', "'rlaif' is taken by the run itself"),
+        ('{ name = "a" }', "'a' needs either a path or a url"),
+        ('{ name = "a", path = "x" }, { name = "a", path = "y" }', "two models are called 'a'"),
+        ('{ name = "a", url = "http://h/v1", model = "m" }', "benchmark 'b' compares log-likelihoods"),
+    ],
+)
+def test_further_models_of_the_evaluation_are_checked(tmp_path: Path, models: str, expected: str) -> None:
+    benchmark = '[[evaluation.benchmarks]]\nname = "b"\nkind = "arc"\npath = "b.jsonl"'
+    assert expected in message(tmp_path, f"[evaluation]\nmodels = [{models}]\n{benchmark}")

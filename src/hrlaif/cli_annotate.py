@@ -181,7 +181,7 @@ def _answers(
     from hrlaif.human_eval import arm_items, comparisons
     from hrlaif.types import Prompt, Response
 
-    arms = ("start", *config.arms)
+    arms = config.contestants
     asked = list(artifacts.read_records(folder / "prompts.jsonl", Prompt))
     answers = {
         arm: {one.prompt_id: one for one in artifacts.read_records(folder / "answers" / f"{arm}.jsonl", Response)}

@@ -41,7 +41,7 @@ def make_ratings(run: Run, step: Step) -> None:
     """Sum up people's votes on the answers that the run has now."""
     answers = {
         f"{name}:{response.id}": response.text
-        for name in ("start", *run.config.arms)
+        for name in run.config.contestants
         for response in artifacts.read_records(run.folder / "answers" / f"{name}.jsonl", Response)
     }
     with (

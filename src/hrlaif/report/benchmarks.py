@@ -26,9 +26,9 @@ def benchmarks(run: RunData) -> Section | None:
     tables = [
         Table("Public benchmarks: share of items, 95 % intervals, and how many items.", columns, rows, folded=False)
     ]
-    if run.arms:
+    if run.others:
         caption = "Table: each arm minus the start on the same items, in points, and the exact McNemar p-value"
-        tables.append(Table(caption, ("Benchmark and measure", *run.arms), differing))
+        tables.append(Table(caption, ("Benchmark and measure", *run.others), differing))
     tables += [_by_category(run, name, one) for name, one in found.items() if _categories(one)]
     return Section(
         "benchmarks",
@@ -59,7 +59,7 @@ def _metric(one: Found, arm: str, group: str, measure: str) -> Metric | None:
 
 def _differences(run: RunData, name: str, one: Found) -> Iterator[tuple[Cell, ...]]:
     for measure, about in one["measures"].items():
-        found = {arm: one["differences"].get(arm, {}).get(measure) for arm in run.arms}
+        found = {arm: one["differences"].get(arm, {}).get(measure) for arm in run.others}
         if any(found.values()):
             yield (
                 _title(name, about),

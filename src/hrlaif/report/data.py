@@ -84,8 +84,13 @@ class RunData:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The start and the arms, in the order in which every figure and table shows them."""
-        return (START, *self.arms)
+        """All contestants, in the order in which every figure and table shows them."""
+        return self.config.contestants
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All that are compared with the start."""
+        return self.series[1:]
 
     def rows(self, split: Split) -> list[Evaluation]:
         """Evaluations of one split; a prompt that is not in prompts.jsonl counts as an evaluation prompt."""

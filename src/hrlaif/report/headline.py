@@ -70,8 +70,8 @@ def _headline_cell(run: RunData, arm: str, name: str) -> Cell:
 
 
 def _differences(run: RunData) -> Table | None:
-    names = [name for name in (*HEADLINE, *MORE, "reward") if any(run.difference(arm, ALL, name) for arm in run.arms)]
-    rows = tuple((Cell(arm), *(difference(run.difference(arm, ALL, name)) for name in names)) for arm in run.arms)
+    names = [name for name in (*HEADLINE, *MORE, "reward") if any(run.difference(arm, ALL, name) for arm in run.others)]
+    rows = tuple((Cell(arm), *(difference(run.difference(arm, ALL, name)) for name in names)) for arm in run.others)
     caption = "Difference from the start on the same prompts (paired), with its 95 % interval."
     return Table(caption, ("", *map(title_of, names)), rows) if names else None
 

@@ -74,7 +74,7 @@ def _behind(run: RunData, names: list[str]) -> Table:
 def _against_start(run: RunData) -> tuple[Table, ...]:
     """Paired differences with the exact McNemar test."""
     rows = []
-    for arm in run.arms:
+    for arm in run.others:
         tests = run.metrics.get("tests", {}).get(f"{arm} minus {START}", {})
         found = {name: tests.get(name) or {} for name in ("harmful", "over_refusal")}
         if any(found.values()):
