@@ -63,12 +63,27 @@ def memory() -> dict[int, float]:
     return found
 
 
-def watched(items: Iterator[Any], at: dict[int, dict[int, float]]) -> Iterator[Any]:
-    """The items; on the way, the memory of all processes is noted where `at` has a number."""
-    for number, item in enumerate(items):
-        if number in at:
-            at[number] = memory()
-        yield item
+class Watch:
+    """The memory of all processes when a tenth, a quarter, a half and all of so many items have gone by."""
+
+    def __init__(self, count: int) -> None:
+        self._shares = {int(share * (count - 1)): share for share in (0.1, 0.25, 0.5, 1.0)}
+        self._seen: dict[float, dict[int, float]] = {}
+
+    def over(self, items: Iterator[Any]) -> Iterator[Any]:
+        """The items."""
+        for number, item in enumerate(items):
+            if number in self._shares:
+                self._seen[self._shares[number]] = memory()
+            yield item
+
+    def found(self) -> dict[str, Any]:
+        """MB of all processes together at each share; and how much any one grew after the first tenth."""
+        early, late = self._seen[0.1], self._seen[1.0]
+        return {
+            "mb": {str(share): sum(seen.values()) for share, seen in self._seen.items()},
+            "grown_mb": max((late[process] - early[process] for process in late if process in early), default=0.0),
+        }
 
 
 def sampled(prompts: Iterator[Group], workers: int) -> int:
@@ -128,19 +143,18 @@ def main() -> None:
         ledger = SharedLedger(place, lease_s=LEASE_S) if place else Ledger(options.folder / "calls.sqlite")
         stack.enter_context(ledger)
         section = EndpointSection(url=options.url, model=MODEL, in_flight=options.in_flight, timeout_s=60.0)
-        at: dict[int, dict[int, float]] = {options.pairs // 10: {}, options.pairs - 1: {}}
+        sampling, labeling = Watch(options.pairs), Watch(options.pairs)
         start_s, start_cpu_s = time.perf_counter(), time.process_time()
         samples_s = 0.0
         if options.stub:
-            sampled(groups(options.pairs), options.workers)
+            sampled(sampling.over(groups(options.pairs)), options.workers)
             samples_s = time.perf_counter() - start_s
         judge = StubJudge() if options.stub else HttpModel(section, ledger=ledger)
-        rows = labelled(options, watched(groups(options.pairs), at), judge)
+        rows = labelled(options, labeling.over(groups(options.pairs)), judge)
         wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
-        early, late = at.values()
-        grown = [late[process] - early[process] for process in late if process in early]
         found = {"rows": rows, "wall_s": wall_s, "samples_s": samples_s, "cpu_s": cpu_s, "peak_mb": peak_mb()}
-        print(json.dumps({**found, "processes": len(late), "grown_mb": max(grown, default=0.0)}), flush=True)
+        memories = {"samples": sampling.found(), "labels": labeling.found()} if options.stub else {}
+        print(json.dumps({**found, "memory": memories}), flush=True)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,18 @@ def test_an_export_prints_its_folder(tmp_path: Path) -> None:
     assert (shown.exit_code, shown.stdout.strip()) == (0, str((tmp_path / "out").resolve()))
 
 
+def test_an_export_to_an_address_arrives_there_and_is_not_overwritten(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the data extra: pip install 'hrlaif[data]'")
+    command = ["export", "trl", str(run_folder(tmp_path / "run")), "--out", "memory://exported/trl"]
+    shown = CliRunner().invoke(app, command)
+    assert (shown.exit_code, shown.stdout.strip()) == (0, "memory://exported/trl")
+    assert b"chosen" in fsspec.filesystem("memory").cat("/exported/trl/pairs.jsonl")
+    assert fsspec.filesystem("memory").exists("/exported/trl/manifest.json")
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 2
+    assert "--out memory://exported/trl: holds files already" in again.stderr
+
+
 def test_the_reward_server_says_where_it_is_and_ctrl_c_ends_it_with_130(tiny_model: Path, tmp_path: Path) -> None:
     from hrlaif.nn.adapters import save_trained, trainable
     from hrlaif.nn.backbone import placement

@@ -180,6 +180,16 @@ def test_hub_names_and_the_bundled_model_are_no_paths(tmp_path: Path) -> None:
     assert configuration.load(write(tmp_path, '[model]\nname = "org/model"')).model.name == "org/model"
 
 
+def test_prompts_may_come_from_an_address_but_no_password_and_no_run_folder(tmp_path: Path) -> None:
+    config = configuration.load(write(tmp_path, '[[prompts.sources]]\npath = "s3://bucket/prompts-*.jsonl.zst"'))
+    assert config.prompts.sources[0].path == "s3://bucket/prompts-*.jsonl.zst"
+    shown = message(tmp_path, '[[prompts.sources]]\npath = "ftp://me:secret@host/a.jsonl"')
+    assert "prompts.sources.0.path: " in shown
+    assert "holds a password" in shown
+    assert "secret" not in shown
+    assert "run_dir: " in message(tmp_path, 'run_dir = "s3://bucket/run"')
+
+
 def test_a_dumped_configuration_reads_as_the_same_one_from_anywhere(tmp_path: Path) -> None:
     config = configuration.load(
         write(

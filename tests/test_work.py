@@ -15,24 +15,14 @@ from typing import Any
 
 import pytest
 
-from hrlaif import artifacts, make
 from hrlaif import config as configuration
-from hrlaif.config import Config
+from hrlaif import make
 from hrlaif.errors import ModelError
 from hrlaif.run import Run
-from hrlaif.types import Basis, Message, Pair, Prompt, Split, Task
 from hrlaif.work import Order, launch
+from training_runs import children, curve, gap, run_folder
 
 torch = pytest.importorskip("torch", reason="needs the train extra: pip install 'hrlaif[train]'")
-
-PROMPTS = [
-    Prompt(f"p{n}", (Message("user", f"say {n}"),), "chat", (Task.OPEN, Task.SHORT)[n % 2], str(n), split=Split.TRAIN)
-    for n in range(40)
-]
-PAIRS = [
-    Pair(p.id, p.messages, "YES " * (1 + n % 3), "no " * (1 + n % 2), 0.95, Basis.JUDGE, "chat")
-    for n, p in enumerate(PROMPTS[:12] * 2)
-]
 
 
 @pytest.fixture(autouse=True)
@@ -43,30 +33,6 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def run_folder(
-    folder: Path, tiny_model: Path, *, processes: int = 1, policy: dict[str, Any] | None = None, **reward: Any
-) -> Config:
-    """A run folder whose next stage is the reward model, with 7 pairs a step: two processes get uneven shares."""
-    values = {
-        "run_dir": str(folder),
-        "arms": ["rlaif"],
-        "threads": 1,
-        "processes": processes,
-        "model": {"name": str(tiny_model), "device": "cpu"},
-        "reward": {"pairs_per_step": 7, "checkpoint_every": 1, "learning_rate": 1e-3, "batch_tokens": 300} | reward,
-        "policy": {
-            "steps": 3, "rollouts": 9, "minibatch": 4, "epochs": 2, "max_tokens": 6, "learning_rate": 1e-3,
-            "kl_target_nats": 1.0, "stop_kl": 1e-4, "measure_every": 1, **(policy or {}),
-        },
-    }  # fmt: skip
-    config = configuration.parse(values, where="test")
-    (folder / "rlaif").mkdir(parents=True)
-    (folder / "config.toml").write_text(configuration.dump(config))
-    artifacts.write_records(folder / "prompts.jsonl", PROMPTS, fingerprint="p")
-    artifacts.write_records(folder / "rlaif" / "pairs.jsonl", PAIRS, fingerprint="q")
-    return config
 
 
 # A stage's training, but the policy's against the reward model of the run that has one.
@@ -80,19 +46,6 @@ def both(run, arm, out):
     make.train_policy(run, arm, out / "policy")
 """
 FOLLOW = "\nwork.follow({'both': both}, tell=None)"
-
-
-def gap(one: Path, other: Path) -> float:
-    """How far apart two adapters are, relative to their size."""
-    from safetensors.torch import load_file
-
-    ones, others = load_file(one / "adapter_model.safetensors"), load_file(other / "adapter_model.safetensors")
-    apart = sum(float((ones[name] - others[name]).norm() ** 2) for name in ones)
-    return float((apart / sum(float(tensor.norm() ** 2) for tensor in ones.values())) ** 0.5)
-
-
-def curve(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -191,10 +144,6 @@ def test_what_fails_in_one_process_ends_all_and_is_said_once(
     order = Order("failing", str(tmp_path / "run"), how, str(tmp_path))
     with pytest.raises(ModelError, match=message):
         launch(order, 2, command=(sys.executable, "-c", FAILING))
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds a process's children in /proc")

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from hrlaif.errors import DataError, HrlaifError
+from hrlaif.storage import File, Remote
 
 _UNREADABLE: tuple[type[Exception], ...] = (OSError,)
 try:
@@ -67,8 +68,10 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+def file_hash(path: File) -> str:
+    """SHA-256 of a file's bytes; at an address, what its file system says of them where it says something."""
+    if isinstance(path, Remote) and (version := path.version()) is not None:
+        return version
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -140,7 +143,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON ({error}). Delete it and run the stage again.") from error
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: File) -> Iterator[tuple[int, bytes]]:
     """Stream the lines of a text file (plain or .zst) that are not blank, with their numbers from 1.
 
     Raises:
@@ -162,7 +165,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"{path}: cannot be read ({error}).") from error
 
 
-def _zstd(path: Path) -> ModuleType:
+def _zstd(path: File) -> ModuleType:
     if zstandard is None:
         raise DataError(f"{path}: reading and writing .zst needs zstandard: pip install 'hrlaif[data]'")
     return zstandard

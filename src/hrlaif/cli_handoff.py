@@ -13,7 +13,10 @@ from hrlaif.cli_options import RunFolder
 
 Command = Callable[..., None]
 ArmName = Annotated[str, typer.Option(help="rlaif, hrlaif or human.")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.", show_default=False)]
+Out = Annotated[
+    str,
+    typer.Option(metavar="DIR", help="A new or empty folder, or an address: s3://bucket/folder.", show_default=False),
+]
 TITLES = {
     "trl": "Files for TRL: preference pairs, prompts, settings of reward model, DPO and RLOO.",
     "openrlhf": "Files for OpenRLHF: preference pairs, prompts, scripts for reward model and PPO.",
@@ -49,29 +52,42 @@ def _export(engine: str) -> Command:
             bool, typer.Option("--with-red-team", help="Include red-team prompts and pairs: harmful texts.")
         ] = False,
     ) -> None:
+        from hrlaif import storage
         from hrlaif.handoff import export
         from hrlaif.run import open_folder
 
         config = open_folder(folder).config
-        made = export(folder, config, engine=engine, arm=cast("Any", arm), out=out, with_red_team=with_red_team)
-        print(made)
-        print(f"Next: read {made / 'README.md'}", file=sys.stderr)
+        with storage.written(out) as here:
+            made = export(folder, config, engine=engine, arm=cast("Any", arm), out=here, with_red_team=with_red_team)
+        place = _told(out, made)
+        print(f"Next: read {place}/README.md", file=sys.stderr)
 
     return command
 
 
 def _export_model(part: str) -> Command:
     def command(folder: RunFolder, out: Out, arm: ArmName = "hrlaif") -> None:
+        from hrlaif import storage
         from hrlaif.handoff import export_model
         from hrlaif.handoff.cards import TO_FILL_IN
         from hrlaif.run import open_folder
 
         config = open_folder(folder).config
-        made = export_model(folder, config, part=cast("Any", part), arm=cast("Any", arm), out=out)
-        print(made)
-        print(f"Next: fill in what {made / 'README.md'} marks {TO_FILL_IN}", file=sys.stderr)
+        with storage.written(out) as here:
+            made = export_model(folder, config, part=cast("Any", part), arm=cast("Any", arm), out=here)
+        place = _told(out, made)
+        print(f"Next: fill in what {place}/README.md marks {TO_FILL_IN}", file=sys.stderr)
 
     return command
+
+
+def _told(out: str, made: Path) -> str:
+    """Print where the files are: the folder as a whole path, or the address as it was given."""
+    from hrlaif import storage
+
+    place = out.rstrip("/") if storage.is_url(out) else str(made)
+    print(place)
+    return place
 
 
 def serve_reward(

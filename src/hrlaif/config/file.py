@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from hrlaif import storage
 from hrlaif.config.judge import JUDGE_PROMPTS
 from hrlaif.config.sections import BUNDLED, Config, PromptsSection, SftSection
 from hrlaif.errors import ConfigError
@@ -135,7 +136,8 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
         return path if path in ("", BUNDLED) else str((folder / Path(path).expanduser()).resolve())
 
     def resolved(section: PromptsSection | SftSection) -> Any:
-        sources = (source.model_copy(update={"path": resolve(source.path)}) for source in section.sources)
+        paths = ((one, one.path if storage.is_url(one.path) else resolve(one.path)) for one in section.sources)
+        sources = (one.model_copy(update={"path": path}) for one, path in paths)
         return section.model_copy(update={"sources": tuple(sources)})
 
     def weights(name: str) -> str:

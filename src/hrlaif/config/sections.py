@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from hrlaif import storage
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
 from hrlaif.config.evaluation import EvaluationSection
 from hrlaif.config.human import HumanSection
@@ -46,6 +48,13 @@ class PromptSource(Section):
     lang: str | None = None
     split: Split | None = None
     limit: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("path")
+    @classmethod
+    def _no_password(cls, path: str) -> str:
+        if storage.is_url(path) and urlsplit(path).password is not None:
+            raise ValueError("holds a password; put it into the environment of the file system's package instead")
+        return path
 
     @field_validator("columns")
     @classmethod
@@ -373,6 +382,13 @@ class Config(Scaled):
     def contestants(self) -> tuple[str, ...]:
         """All that are compared: the start, the arms, and further models."""
         return ("start", *self.arms, *(one.name for one in self.evaluation.models))
+
+    @field_validator("run_dir")
+    @classmethod
+    def _on_a_disk(cls, run_dir: str) -> str:
+        if storage.is_url(run_dir):
+            raise ValueError("a run folder lies on a disk or a mounted file system; prompts may come from an address")
+        return run_dir
 
     @field_validator("arms")
     @classmethod

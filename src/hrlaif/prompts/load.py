@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from hrlaif.artifacts import fingerprint
 from hrlaif.config import BUNDLED, PromptSource, PromptsSection, SftSection
@@ -16,6 +15,7 @@ from hrlaif.prompts.problems import Problems
 from hrlaif.prompts.rows import Draft, drafts, text_key
 from hrlaif.prompts.sources import files_of
 from hrlaif.prompts.split import divide, take_evenly
+from hrlaif.storage import File
 from hrlaif.types import Prompt, Split
 
 
@@ -52,16 +52,16 @@ def read_drafts(section: PromptsSection | SftSection, *, seed: int) -> list[Draf
     return _with_ids([draft for source in section.sources for draft in _drafts(source, seed)])
 
 
-def input_files(section: PromptsSection | SftSection) -> list[Path]:
+def input_files(section: PromptsSection | SftSection) -> list[File]:
     """Every file that is read for this section, for a fingerprint of its input.
 
     Raises:
         DataError: A source is missing or of a kind that cannot be read.
     """
-    files: list[Path] = []
+    files: list[File] = []
     for source in section.sources:
         is_bundled = source.path == BUNDLED
-        files += bundled_files() if is_bundled else [file for file, _ in files_of(Path(source.path))]
+        files += bundled_files() if is_bundled else [file for file, _ in files_of(source.path)]
     return files
 
 

@@ -44,19 +44,18 @@ class Draft:
 
 
 def drafts(source: PromptSource) -> list[Draft]:
-    """The prompts of one file or dataset folder.
+    """The prompts of one source.
 
     Raises:
         DataError: Rows or columns are wrong; up to 20 problems are listed together, each with file, line and id.
     """
-    path = Path(source.path)
-    rows = sources.read(path)
-    problems = Problems(str(path))
+    rows = sources.read(source.path)
+    problems = Problems(source.path)
     fields: dict[str, tuple[str, ...]] = {}
     try:
         fields = locate(source.columns, list(dict.fromkeys(column for row in rows for column in row.values)))
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{source.path}: {error}") from error
     found = []
     for row in rows:
         values = {field: [value_at(row.values, column) for column in columns] for field, columns in fields.items()}

@@ -1,4 +1,4 @@
-"""Files and dataset folders of prompts, read into plain rows that remember where they stand.
+"""Files, shards and dataset folders of prompts, read into plain rows that remember where they stand.
 
 Every kind of source gives the same: a list of rows, each a mapping of column names to values. What the columns mean is
 decided elsewhere (`columns`, `rows`).
@@ -7,6 +7,7 @@ decided elsewhere (`columns`, `rows`).
 from __future__ import annotations
 
 import csv
+import glob
 import json
 import re
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrlaif import storage
 from hrlaif.artifacts import read_lines
 from hrlaif.errors import DataError
 from hrlaif.prompts.problems import Problems
+from hrlaif.storage import File
 from hrlaif.types import Split
 
 ENDINGS = (".jsonl", ".jsonl.zst", ".csv", ".tsv", ".parquet")
@@ -35,48 +38,59 @@ class Row:
     split: Split | None = None
 
 
-def files_of(path: Path) -> list[tuple[Path, Split | None]]:
+def files_of(place: Path | str) -> list[tuple[File, Split | None]]:
     """The files that make up a source, in reading order, with the split that a dataset folder gives each.
 
-    A folder is either what `datasets.save_to_disk` wrote (one dataset, or one per split) or a folder of files as on
-    the Hugging Face hub. Evaluation splits always count; "train" counts where there is an evaluation split beside it,
-    since a lone train split leaves nothing to evaluate on and is better divided.
+    A source with a `*` is all files that match, an address (`s3://...`) one file or all that match. A folder is either
+    what `datasets.save_to_disk` wrote (one dataset, or one per split) or a folder of files as on the Hugging Face hub.
+    Evaluation splits always count; "train" counts where there is an evaluation split beside it, since a lone train
+    split leaves nothing to evaluate on and is better divided.
 
     Raises:
         DataError: There is no such file or folder, it is of a kind that cannot be read, or it holds several datasets.
     """
+    if storage.is_url(str(place)):
+        return [(_readable(file), None) for file in storage.found(str(place))]
+    path = Path(place)
     if path.is_dir():
         files = _saved(path) or _hub(path)
         has_evaluation = any(split is Split.EVALUATION for _, split in files)
         return [(file, split if has_evaluation else None) for file, split in files]
+    if "*" in path.name and (matching := sorted(glob.glob(str(path)))):
+        return [(_readable(Path(file)), None) for file in matching]
     if not path.exists():
         beside = sorted(file.name for file in path.parent.glob("*") if file.name.endswith(ENDINGS))[:8]
         hint = f" Beside it: {', '.join(beside)}." if beside else ""
         raise DataError(f"{path}: no such file or folder.{hint} Paths are relative to the configuration file.")
+    return [(_readable(path), None)]
+
+
+def _readable(path: File) -> File:
     if not path.name.endswith(ENDINGS):
         advice = "write one object per line into a .jsonl file" if path.suffix == ".json" else "convert it to .jsonl"
         raise DataError(
             f"{path}: cannot read {path.suffix or 'a file without ending'!r}; {advice}, or bring one of "
             f"{', '.join(ENDINGS)} or a Hugging Face dataset folder."
         )
-    return [(path, None)]
+    return path
 
 
-def read(path: Path) -> list[Row]:
-    """All rows of a file or dataset folder.
+def read(place: Path | str) -> list[Row]:
+    """All rows of a file, of all that match a pattern, or of a dataset folder.
 
     Raises:
         DataError: Something cannot be read or there are no rows; up to 20 problems are listed together.
     """
-    problems = Problems(str(path))
-    rows = [row for file, split in files_of(path) for row in _rows(file, split, problems)]
+    problems = Problems(str(place))
+    with storage.reaching(str(place)):
+        rows = [row for file, split in files_of(place) for row in _rows(file, split, problems)]
     problems.check()
     if not rows:
-        raise DataError(f"{path}: holds no rows. Add prompts to it, or take it out of prompts.sources.")
+        raise DataError(f"{place}: holds no rows. Add prompts to it, or take it out of prompts.sources.")
     return rows
 
 
-def _rows(file: Path, split: Split | None, problems: Problems) -> Iterator[Row]:
+def _rows(file: File, split: Split | None, problems: Problems) -> Iterator[Row]:
     if file.suffix in (".parquet", ".arrow"):
         for number, values in enumerate(_table_rows(file), start=1):
             yield Row(values, f"{file} row {number}", split)
@@ -86,7 +100,7 @@ def _rows(file: Path, split: Split | None, problems: Problems) -> Iterator[Row]:
             yield Row(values, f"{file}:{line}", split)
 
 
-def _json_rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_rows(file: File, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(file):
         try:
             values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
@@ -102,9 +116,9 @@ def _json_rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
                 problems.add(f'{file}:{number}: a {type(values).__name__}, not an object. Write {{"prompt": ...}}.')
 
 
-def _csv_rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(file: File, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with file.open("r", encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, delimiter="\t" if file.suffix == ".tsv" else ",", strict=True)
             header = next(reader, [])
             if twice := sorted({name for name in header if header.count(name) > 1}):
@@ -123,7 +137,7 @@ def _csv_rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, A
         raise DataError(f"{file}: not a readable CSV file in UTF-8 ({error}).") from error
 
 
-def _table_rows(file: Path) -> Iterator[dict[str, Any]]:
+def _table_rows(file: File) -> Iterator[dict[str, Any]]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -146,8 +160,13 @@ def _table_rows(file: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{file}: not a readable {file.suffix[1:]} file ({error}). {advice}") from error
 
 
-def _is_pointer(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size < 1024 and file.read_bytes().startswith(b"version https://git-lfs")
+def _is_pointer(file: File) -> bool:
+    return (
+        isinstance(file, Path)
+        and file.is_file()
+        and file.stat().st_size < 1024
+        and file.read_bytes().startswith(b"version https://git-lfs")
+    )
 
 
 def _label_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
@@ -162,7 +181,7 @@ def _named(value: Any, names: list[str] | None) -> Any:
     return names[value] if names is not None and is_label else value
 
 
-def _saved(folder: Path) -> list[tuple[Path, Split | None]]:
+def _saved(folder: Path) -> list[tuple[File, Split | None]]:
     """The Arrow files that `datasets.save_to_disk` lists; other .arrow files beside them are its caches."""
     if (folder / "dataset_dict.json").exists():
         splits = _json(folder / "dataset_dict.json").get("splits", [])
@@ -175,7 +194,7 @@ def _saved(folder: Path) -> list[tuple[Path, Split | None]]:
     return [(folder / entry["filename"], None) for entry in state.get("_data_files", [])]
 
 
-def _hub(folder: Path) -> list[tuple[Path, Split | None]]:
+def _hub(folder: Path) -> list[tuple[File, Split | None]]:
     """The files of a folder as on the hub: the split is in the file's name or its folder's."""
     files = [
         file
