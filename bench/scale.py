@@ -218,7 +218,9 @@ def many(bench: Bench, prompts: int) -> list[Claim]:
     for stage, memory in found["memory"].items():
         for name, share in (("a quarter", "0.25"), ("half", "0.5"), ("the end", "1.0")):
             claims.append(claim(f"{stage}: memory of all processes at {name}", [memory["mb"][share]], "MB"))
-        claims.append(claim(f"{stage}: grown after a tenth, any process", [memory["grown_mb"]], "MB", at_most=30))
+        claims.append(
+            claim(f"{stage}: grown after a tenth at most, in {memory['grown']}", [memory["grown_mb"]], "MB", at_most=30)
+        )
     return claims
 
 

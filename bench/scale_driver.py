@@ -78,11 +78,14 @@ class Watch:
             yield item
 
     def found(self) -> dict[str, Any]:
-        """MB of all processes together at each share; and how much any one grew after the first tenth."""
+        """MB of all processes together at each share; which one grew most after the first tenth, and by how much."""
         early, late = self._seen[0.1], self._seen[1.0]
+        grown = {process: late[process] - early[process] for process in late if process in early}
+        most = max(grown, key=lambda process: grown[process])
         return {
             "mb": {str(share): sum(seen.values()) for share, seen in self._seen.items()},
-            "grown_mb": max((late[process] - early[process] for process in late if process in early), default=0.0),
+            "grown_mb": grown[most],
+            "grown": "the driver" if most == os.getpid() else Path(f"/proc/{most}/comm").read_text().strip(),
         }
 
 

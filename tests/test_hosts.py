@@ -1,4 +1,7 @@
-"""Tests of training on two hosts: network namespaces joined by a virtual cable, with torchrun and gloo on each."""
+"""Tests of training on two hosts: network namespaces joined by a virtual cable, with torchrun and gloo on each.
+
+What each measured is in the report of `-o junit_family=xunit1 --junitxml FILE`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +108,12 @@ def before(stage: str, alone: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize(("stage", "victim"), [("reward", 1), ("policy", 0)])
 def test_a_killed_process_ends_both_hosts_and_the_same_commands_end_as_one_process_does(
-    hosts: tuple[Host, Host], alone: Path, tmp_path: Path, stage: str, victim: int
+    hosts: tuple[Host, Host],
+    alone: Path,
+    tmp_path: Path,
+    record_property: Callable[[str, Any], None],
+    stage: str,
+    victim: int,
 ) -> None:
     run = before(stage, alone, tmp_path / "run")
     agents = [started(host, hosts[0], stage, str(run)) for host in hosts]
@@ -113,7 +122,9 @@ def test_a_killed_process_ends_both_hosts_and_the_same_commands_end_as_one_proce
         time.sleep(0.01)
     for worker in children(agents[victim].pid):
         os.kill(worker, signal.SIGKILL)
+    killed_s = time.monotonic()
     codes, said = ended(agents)
+    record_property("seconds from the kill until both hosts had ended", round(time.monotonic() - killed_s, 1))
     assert 0 not in codes, said
     assert said.count("error: lost contact with another process of this training") == 1, said
     assert "Checkpoints are kept: run the same command again to continue." in said
@@ -127,4 +138,6 @@ def test_a_killed_process_ends_both_hosts_and_the_same_commands_end_as_one_proce
     for row, other in zip(curve(ours), curve(theirs), strict=True):
         for key in row.keys() - {"seconds", "tokens_per_s", "ratio_error"}:
             assert row[key] == pytest.approx(other[key], rel=1e-3, abs=1e-4), (row["step"], key)
+    record_property("steps kept, of all", f"{done} of {len(curve(ours))}")
+    record_property("distance of the weights from one process's, relative", gap(ours, theirs))
     assert gap(ours, theirs) < 1e-4

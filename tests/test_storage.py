@@ -88,21 +88,18 @@ def on_disk(tmp_path: Path) -> str:
     return str(shards(tmp_path / "shards"))
 
 
-@pytest.fixture
-def on_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def on_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The shards in a bucket of a real server."""
     if any(importlib.util.find_spec(name) is None for name in ("s3fs", "moto", "flask")):
         pytest.skip("needs a client and a server of S3: pip install s3fs 'moto[server]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": "something",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    keys = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something", "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = pytest.MonkeyPatch()
+    for name, value in {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", **keys}.items():
+        environment.setenv(name, value)
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", port]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -112,12 +109,13 @@ def on_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 if asked.connect_ex(("127.0.0.1", int(port))) == 0:
                     break
             time.sleep(0.1)
-        system = fsspec.filesystem("s3", skip_instance_cache=True)
+        system = fsspec.filesystem("s3")
         system.mkdir("bucket")
-        for file in shards(tmp_path / "shards").iterdir():
+        for file in shards(tmp_path_factory.mktemp("s3") / "shards").iterdir():
             system.put_file(str(file), f"bucket/{file.name}")
         yield "s3://bucket"
     finally:
+        environment.undo()
         server.kill()
         server.wait()
 
