@@ -15,7 +15,8 @@ from hrlaif.config import Config
 from hrlaif.errors import DataError
 from hrlaif.report import write
 from hrlaif.report.data import load
-from hrlaif.report.page import SECTIONS, markdown_cell, markdown_quote
+from hrlaif.report.page import SECTIONS
+from hrlaif.report.writing import markdown_cell, markdown_quote
 from hrlaif.types import Evaluation, Judgement, Verdict
 
 SECRET = "HARMFUL-TEXT-THAT-MUST-NOT-BE-SHOWN"
