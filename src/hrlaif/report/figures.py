@@ -193,7 +193,9 @@ def _dots(axes: Axes, chart: Dots, looks: _Looks) -> None:
         )
         values = [p.value for p in points]
         label = _labelled(name) if len(present) > 1 else None
-        axes.plot(values, ys, looks.marker(name, index), color=colour, markersize=6, label=label, clip_on=False, zorder=3)
+        axes.plot(
+            values, ys, looks.marker(name, index), color=colour, markersize=6, label=label, clip_on=False, zorder=3
+        )
     if chart.reference is not None:
         axes.axvline(
             chart.reference, color=INK, linewidth=1, linestyle=(0, (3, 3)), alpha=0.6, label=chart.reference_name
@@ -265,7 +267,9 @@ def _curves(axes: Axes, chart: Curves, looks: _Looks) -> None:
         xs, ys = [x for x, _ in line], [y for _, y in line]
         colour = looks.colour(name, index)
         few = "o" if len(line) < 3 else ""
-        axes.plot(xs, ys, color=colour, linewidth=1.8, linestyle=STYLES.get(name, "-"), marker=few, label=_labelled(name))
+        axes.plot(
+            xs, ys, color=colour, linewidth=1.8, linestyle=STYLES.get(name, "-"), marker=few, label=_labelled(name)
+        )
     axes.set_xlabel(chart.axis)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=STEPS))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=STEPS))
