@@ -217,6 +217,8 @@ def shipped_claims(found: dict[str, Any]) -> Iterator[Claim]:
     for key, target in (
         ("refusal_accuracy", TARGET),
         ("accuracy", ALWAYS),
+        ("precision", None),
+        ("recall", None),
         ("sensitivity", None),
         ("specificity", None),
     ):
@@ -225,7 +227,7 @@ def shipped_claims(found: dict[str, Any]) -> Iterator[Claim]:
             met = None if target is None else value >= target
             yield Claim(f"shipped: {key}", value, *bounds, "share", f">= {target:g}" if target else "", met)
     for key, value in found.items():
-        if value is not None and (key in ("precision", "recall") or key.startswith("cut_") or key.endswith("_uncut")):
+        if value is not None and (key.startswith("cut_") or key.endswith("_uncut")):
             yield Claim(f"shipped: {key}", value, value, value, "nats" if key.startswith("cut_") else "")
     yield _claim(wilson(found["unjudged"], found["rows"], name="shipped: unjudged"))
     yield Claim("shipped: calls a row", *[found["calls"] / found["rows"]] * 3, "calls")

@@ -255,8 +255,10 @@ def test_the_shipped_example_configurations_are_valid() -> None:
     [
         ({"ledger": "postgresql://user:pa55@host/db"}, "ledger: holds a password; put it into PGPASSWORD"),
         ({"ledger": "postgresql://host/db?user=u&password=pa55"}, "ledger: holds a password; put it into PGPASSWORD"),
-        ({"ledger": "sqlite:///calls"}, "'sqlite:///calls' is not a PostgreSQL address such as"),
-        ({"ledger": "postgresql://host"}, "'postgresql://host' is not a PostgreSQL address such as"),
+        ({"ledger": "sqlite:///calls"}, "ledger: not a PostgreSQL address such as"),
+        ({"ledger": "postgresql://host"}, "ledger: not a PostgreSQL address such as"),
+        ({"ledger": "user:pa55@host/db"}, "ledger: not a PostgreSQL address such as"),
+        ({"ledger": "host=db password=pa55"}, "ledger: not a PostgreSQL address such as"),
         ({"engine": "ray"}, "engine = 'ray' needs a ledger that all workers reach"),
     ],
 )
@@ -266,3 +268,17 @@ def test_a_ledger_for_many_hosts_has_an_address_without_a_password(values: dict[
     assert message in str(caught.value)
     assert "pa55" not in str(caught.value)
     assert configuration.parse({"ledger": "postgresql://user@host/db", "engine": "ray"}, where="test").ledger
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ('{ name = "rlaif", path = "x" }', "'rlaif' is taken by the run itself"),
+        ('{ name = "a" }', "'a' needs either a path or a url"),
+        ('{ name = "a", path = "x" }, { name = "a", path = "y" }', "two models are called 'a'"),
+        ('{ name = "a", url = "http://h/v1", model = "m" }', "benchmark 'b' compares log-likelihoods"),
+    ],
+)
+def test_further_models_of_the_evaluation_are_checked(tmp_path: Path, models: str, expected: str) -> None:
+    benchmark = '[[evaluation.benchmarks]]\nname = "b"\nkind = "arc"\npath = "b.jsonl"'
+    assert expected in message(tmp_path, f"[evaluation]\nmodels = [{models}]\n{benchmark}")

@@ -88,6 +88,9 @@ path = "arc.jsonl"
 name = "xstest-own"
 kind = "xstest"
 path = "xstest.csv"
+[[evaluation.models]]
+name = "other"
+path = "{model}"
 [report]
 cases = 2
 """
@@ -159,7 +162,7 @@ def test_red_team_pairs_reach_the_hybrid_arm_only(finished: Path) -> None:
 
 def test_the_table_has_a_row_for_start_and_each_arm_with_intervals(finished: Path) -> None:
     metrics = read_json(finished / "metrics.json")["metrics"]
-    assert set(metrics) == {"start", "rlaif", "hrlaif"}
+    assert set(metrics) == {"start", "rlaif", "hrlaif", "other"}
     for arm in metrics:
         found = metrics[arm]["all"]["satisfaction"]
         assert found["low"] <= found["value"] <= found["high"]
@@ -174,7 +177,7 @@ def test_benchmarks_reach_metrics_table_and_report_with_rows_for_every_contestan
     }
     report = (finished / "report.md").read_text()
     page = (finished / "report.html").read_text()
-    for arm in ("start", "rlaif", "hrlaif"):
+    for arm in ("start", "rlaif", "hrlaif", "other"):
         rows = list(read_records(finished / arm / "benchmarks.jsonl", BenchmarkResult))
         right = [row.scores["accuracy"] for row in rows if row.benchmark == "arc-own"]
         metric = found["arc-own"]["metrics"][arm]["all"]["accuracy"]
@@ -189,6 +192,15 @@ def test_everything_is_trained_on_the_fine_tuned_model(finished: Path) -> None:
         for part in ("reward", "policy"):
             assert read_json(finished / arm / part / "summary.json")["base"] == str(finished / "sft")
     assert {row.model for row in read_records(finished / "answers" / "start.jsonl", Response)} == {"sft"}
+
+
+def test_another_model_is_compared_as_it_is_and_trains_nothing(finished: Path) -> None:
+    models = {row.model for row in read_records(finished / "answers" / "other.jsonl", Response)}
+    assert len(models) == 1
+    assert "sft" not in models
+    assert [path.name for path in (finished / "other").iterdir() if path.suffix == ".jsonl"] == ["benchmarks.jsonl"]
+    assert "win_ratio" in read_json(finished / "metrics.json")["metrics"]["other"]["all"]
+    assert 'class="chip other"' in (finished / "report.html").read_text()
 
 
 def test_a_second_run_makes_nothing_and_pays_nothing(finished: Path, server: ScriptedServer) -> None:

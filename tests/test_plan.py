@@ -280,12 +280,21 @@ def test_benchmarks_depend_on_the_judge_only_where_it_scores_them(
     assert {name for name in before if before[name] != after[name] and "benchmark" in name} == stale
 
 
-def fingerprints(config: Config) -> dict[str, str]:
+def test_another_further_model_makes_its_own_answers_stale_and_nothing_else(tmp_path: Path) -> None:
+    def with_other(path: str) -> dict[str, str]:
+        models = [{"name": "other", "path": path}, {"name": "same", "path": "a/b"}]
+        return fingerprints(config_for(tmp_path, evaluation={"models": models}), by="title")
+
+    before, after = with_other("a/b"), with_other("a/c")
+    assert {title for title in before if before[title] != after[title]} == {"answers (other)"}
+
+
+def fingerprints(config: Config, *, by: str = "name") -> dict[str, str]:
     """What each stage's own settings make of its fingerprint."""
     found: dict[str, str] = {}
 
     def note(run: Run, step: Step) -> None:
-        found[step.stage.name] = step.fingerprint
+        found[step.title if by == "title" else step.stage.name] = step.fingerprint
 
     # Stages without inputs: what is left of a fingerprint is the stage's own settings.
     stages = [dataclasses.replace(stage, reads=(), make=note) for stage in pipeline.STAGES]

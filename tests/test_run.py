@@ -16,6 +16,7 @@ from hrlaif import pipeline
 from hrlaif.artifacts import read_manifest, read_records, write_records
 from hrlaif.errors import BudgetError
 from hrlaif.make_report import costs
+from hrlaif.models.base import Decoding, SampleRequest
 from hrlaif.models.scripted import ScriptedServer, completion
 from hrlaif.plan import execute, plan
 from hrlaif.run import Run
@@ -167,3 +168,19 @@ def test_the_evaluations_own_judge_compares_alone_and_in_its_own_form(
             measures, compares = run.evaluation_judge
             assert [one.name for one in compares.judges] == names
             assert measures.name == names[0].split(" ")[0]
+
+
+def test_a_further_model_at_an_endpoint_answers_and_is_paid_for_once(
+    tmp_path: Path,
+) -> None:
+    asked = [SampleRequest(Prompt("p", (Message("user", "What is 2 + 2?"),), "c", Task.MATH), "p/0", 0)]
+    with ScriptedServer(lambda body: f"{body['model']} says 4") as server:
+        served = {"name": "large", "url": server.url, "model": "large-1"}
+        values = {"run_dir": str(tmp_path / "run"), "evaluation": {"models": [served]}}
+        config = configuration.parse(values, where="test")
+        for _ in range(2):
+            with Run(config) as run:
+                (answer,) = run.contestant("large").sample(asked, Decoding(temperature=0.0, max_tokens=8))
+                assert answer.text == "large-1 says 4"
+                assert run.ledger.by_purpose()["answers/large"].calls == 1
+        assert server.calls == 1

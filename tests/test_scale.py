@@ -157,12 +157,21 @@ def test_an_error_in_a_worker_is_the_one_that_the_stage_raises(engine: RayEngine
         asyncio.run(results(range(10), work))
 
 
+def len_of() -> Any:
+    """Work that a worker loads without this file."""
+
+    async def work(item: int) -> int:
+        return len(str(item))
+
+    return work
+
+
 def test_a_model_travels_without_its_key(engine: RayEngine, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray import cloudpickle
 
     monkeypatch.setenv("HRLAIF_JUDGE_KEY", "very-secret-key")
     with spreading(engine):
-        asyncio.run(results(range(1), len_of))
+        asyncio.run(results(range(1), len_of()))
     with SharedLedger(postgres.database()) as ledger:
         model = HttpModel(JudgeSection(url="http://127.0.0.1:1/v1", model="m"), ledger=ledger)
         assert b"secret" not in cloudpickle.dumps(model)
@@ -170,8 +179,19 @@ def test_a_model_travels_without_its_key(engine: RayEngine, postgres: Any, monke
             cloudpickle.dumps(HttpModel(EndpointSection(url="http://127.0.0.1:1/v1", model="m"), ledger=None))
 
 
-async def len_of(item: int) -> int:
-    return len(str(item))
+def test_a_key_that_a_worker_lacks_is_named(engine: RayEngine, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with spreading(engine):
+        asyncio.run(results(range(1), len_of()))  # the workers are there, without what comes now
+    monkeypatch.setenv("KEY_OF_THE_DRIVER", "very-secret-key")
+    section = EndpointSection(url="http://127.0.0.1:1/v1", model="m", key_env="KEY_OF_THE_DRIVER")
+    with SharedLedger(postgres.database()) as ledger, spreading(engine):
+        model = HttpModel(section, ledger=ledger)
+
+        async def work(item: int) -> str:
+            return model.name
+
+        with pytest.raises(ConfigError, match="KEY_OF_THE_DRIVER is not set"):
+            asyncio.run(results(range(1), work))
 
 
 def test_no_cluster_at_an_address_is_one_message() -> None:

@@ -40,10 +40,15 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
         eos_token_id=2,
         initializer_range=0.3,
     )
+    return write_random(folder, config, fast, seed=seed)
+
+
+def write_random(folder: Path, config: LlamaConfig, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Path:
+    """Write a model of random weights with its tokenizer into `folder` and return it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    fast.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 import typer
 
 from hrlaif import cli_annotate, cli_calibrate, cli_handoff, cli_seeds
+from hrlaif.cli_options import Json, JudgeModel, JudgeUrl, RunFolder
 
 if TYPE_CHECKING:
     from hrlaif.config import Config
@@ -35,10 +36,6 @@ app = typer.Typer(
 )
 
 Parameters = ParamSpec("Parameters")
-JudgeUrl = Annotated[str, typer.Option(help="OpenAI-compatible endpoint of the judge, e.g. http://127.0.0.1:8000/v1.")]
-JudgeModel = Annotated[str, typer.Option(help="Name of the model that the endpoint serves.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key; repeatable.")]
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from hrlaif.cli_options import RunFolder
+
 if TYPE_CHECKING:
     from hrlaif.config import Config
     from hrlaif.human_eval import Study
@@ -25,7 +27,7 @@ def add_to(app: typer.Typer, reported: Callable[[Command], Command]) -> None:
 
 
 def annotate(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    folder: RunFolder,
     on: Annotated[
         str, typer.Option(help="evaluation: the arms' answers; training: what the human arm learns from.")
     ] = "evaluation",
@@ -179,7 +181,7 @@ def _answers(
     from hrlaif.human_eval import arm_items, comparisons
     from hrlaif.types import Prompt, Response
 
-    arms = ("start", *config.arms)
+    arms = config.contestants
     asked = list(artifacts.read_records(folder / "prompts.jsonl", Prompt))
     answers = {
         arm: {one.prompt_id: one for one in artifacts.read_records(folder / "answers" / f"{arm}.jsonl", Response)}

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hrlaif.cli_options import Json, JudgeModel, JudgeUrl
+
 if TYPE_CHECKING:
     from hrlaif.config import Config, EndpointSection, JudgeSection
     from hrlaif.judges.panel import Panel
 
 Command = Callable[..., None]
 MOST_COLUMNS = 8
-JudgeUrl = Annotated[str, typer.Option(help="OpenAI-compatible endpoint of the judge, e.g. http://127.0.0.1:8000/v1.")]
-JudgeModel = Annotated[str, typer.Option(help="Name of the model that the endpoint serves.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 
 
 def add_to(

@@ -9,8 +9,9 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from hrlaif.cli_options import RunFolder
+
 Command = Callable[..., None]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 ArmName = Annotated[str, typer.Option(help="rlaif, hrlaif or human.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.", show_default=False)]
 TITLES = {

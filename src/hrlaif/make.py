@@ -18,7 +18,7 @@ from hrlaif.judges.calibrate import calibrate
 from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.models.base import Decoding
 from hrlaif.plan import Step
-from hrlaif.run import LOCAL_BLOCK, Contestant, Run
+from hrlaif.run import LOCAL_BLOCK, Run
 from hrlaif.types import (
     Label,
     Pair,
@@ -281,7 +281,7 @@ def make_answers(run: Run, step: Step) -> None:
     every_nth = max(1, len(train) // max(1, section.train_prompts))
     responses.sample(
         [*of_split(run, Split.EVALUATION), *train[::every_nth][: section.train_prompts]],
-        run.contestant(cast("Contestant", step.arm)),
+        run.contestant(str(step.arm)),
         Decoding(section.temperature, section.top_p, section.max_tokens),
         seed=run.config.seed,
         block=LOCAL_BLOCK,
@@ -294,10 +294,9 @@ def make_evaluation(run: Run, step: Step) -> None:
     """Measure every contestant's answers, and sum the measures up."""
     from hrlaif import evaluation
 
-    every: list[Contestant] = ["start", *run.config.arms]
     answers: dict[str, dict[str, Response]] = {
         name: {response.prompt_id: response for response in read(run, f"answers/{name}.jsonl", Response)}
-        for name in every
+        for name in run.config.contestants
     }
     judge, panel = run.evaluation_judge
     evaluation.evaluate(

@@ -9,7 +9,7 @@ from hrlaif.judges.harm_quality import harm_cuts
 from hrlaif.make import read
 from hrlaif.plan import Step
 from hrlaif.prompts import choices, sources
-from hrlaif.run import LOCAL_BLOCK, Contestant, Run
+from hrlaif.run import LOCAL_BLOCK, Run
 from hrlaif.types import BenchmarkItem
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def make_benchmark_items(run: Run, step: Step) -> None:
 
 def make_benchmarks(run: Run, step: Step) -> None:
     """Ask one contestant every item, decoded as all others are."""
-    section, sampler = run.config.evaluation, run.contestant(cast("Contestant", step.arm))
+    section, sampler = run.config.evaluation, run.contestant(str(step.arm))
     benchmarks.measure(
         read(run, "benchmark_items.jsonl", BenchmarkItem),
         sampler=sampler,

@@ -41,7 +41,7 @@ def make_ratings(run: Run, step: Step) -> None:
     """Sum up people's votes on the answers that the run has now."""
     answers = {
         f"{name}:{response.id}": response.text
-        for name in ("start", *run.config.arms)
+        for name in run.config.contestants
         for response in artifacts.read_records(run.folder / "answers" / f"{name}.jsonl", Response)
     }
     with (
@@ -117,8 +117,7 @@ def judge_on_people(run: Run, step: Step) -> dict[str, dict[str, Any]] | None:
 
 def _same_pairs(said: dict[frozenset[str], Label], path: Path) -> Iterator[tuple[Verdict, Verdict]]:
     """What people said and what a label says, both in the label's own order."""
-    turned = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
     for label in artifacts.read_records(path, Label):
         if theirs := said.get(frozenset((label.first_id, label.second_id))):
             is_same = theirs.first_id == label.first_id
-            yield theirs.verdict if is_same else turned.get(theirs.verdict, theirs.verdict), label.verdict
+            yield theirs.verdict if is_same else theirs.verdict.mirrored, label.verdict

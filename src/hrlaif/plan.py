@@ -16,7 +16,7 @@ from typing import Literal
 from hrlaif import artifacts
 from hrlaif.config import Config, Section
 from hrlaif.errors import DataError
-from hrlaif.run import Contestant, Run, needs_extra
+from hrlaif.run import Run, needs_extra
 
 # Changed when a stage's code changes what it writes, so that finished runs are not mistaken for current ones.
 CODE_SCHEMA = 2
@@ -32,9 +32,9 @@ OPERATIONAL = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the flow. In paths, `{arm}` stands for the arm, and `{every}` for start and each arm.
+    """One step of the flow. In paths, `{arm}` stands for the arm, and `{every}` for all contestants.
 
-    `over` says how often it runs: once, for each arm, for start and each arm, for each arm that a judge labels, or for
+    `over` says how often it runs: once, for each arm, for all contestants, for each arm that a judge labels, or for
     one arm alone. A stage that `takes_what_is_there` does without the inputs that are not made yet.
 
     Neighbouring stages with a `first_round` are gone through once for each round of the red team from that one on, of
@@ -61,7 +61,7 @@ class Step:
     """A stage for one arm of one run: with real paths, and the fingerprint of what it depends on."""
 
     stage: Stage
-    arm: Contestant | None
+    arm: str | None
     path: Path
     inputs: tuple[Path, ...]
     fingerprint: str = ""
@@ -83,10 +83,10 @@ class Step:
 def plan(stages: Iterable[Stage], config: Config) -> list[Step]:
     """All steps of a run in order; inputs that no step of this run writes (a red team switched off) are left out."""
     folder = Path(config.run_dir)
-    every: tuple[Contestant, ...] = ("start", *config.arms)
+    every = config.contestants
     last = config.red_team.rounds if config.red_team.enabled and "hrlaif" in config.arms else 1
     steps: list[Step] = []
-    for stage, arm, number in _turns([stage for stage in stages if stage.wanted(config)], every, last):
+    for stage, arm, number in _turns([stage for stage in stages if stage.wanted(config)], config, last):
         made = {step.path for step in steps}
         paths = [folder / path for read in stage.reads for path in _expand(read, arm, every, (number, last))]
         inputs = tuple(path for path in paths if path in made)
@@ -95,31 +95,28 @@ def plan(stages: Iterable[Stage], config: Config) -> list[Step]:
     return steps
 
 
-def _turns(
-    stages: Iterable[Stage], every: Sequence[Contestant], last: int
-) -> Iterator[tuple[Stage, Contestant | None, int]]:
+def _turns(stages: Iterable[Stage], config: Config, last: int) -> Iterator[tuple[Stage, str | None, int]]:
     """Each stage with the arms and rounds that it is made for, in order."""
     for in_rounds, group in itertools.groupby(stages, key=lambda stage: stage.first_round is not None):
         neighbours = list(group)
         for number in range(last + 1) if in_rounds else (last,):
             for stage in neighbours:
                 if number >= (stage.first_round or 0):
-                    arms = _arms(stage, every)
+                    arms = _arms(stage, config)
                     yield from ((stage, arm, number) for arm in arms if number == last or arm == "hrlaif")
 
 
-def _arms(stage: Stage, every: Sequence[Contestant]) -> Sequence[Contestant | None]:
+def _arms(stage: Stage, config: Config) -> Sequence[str | None]:
     if stage.over == "run":
         return [None]
     if stage.over == "every":
-        return every
-    arms = [arm for arm in every if arm != "start"]
+        return config.contestants
     if stage.over == "arms":
-        return arms
-    return [arm for arm in arms if (arm != "human" if stage.over == "judged" else arm == stage.over)]
+        return config.arms
+    return [arm for arm in config.arms if (arm != "human" if stage.over == "judged" else arm == stage.over)]
 
 
-def _expand(pattern: str, arm: Contestant | None, every: Iterable[Contestant], place: tuple[int, int]) -> list[str]:
+def _expand(pattern: str, arm: str | None, every: Iterable[str], place: tuple[int, int]) -> list[str]:
     """A path pattern for an arm, in a place: the round, and which round is the last."""
     number, last = place
 
@@ -190,8 +187,10 @@ def finished(config: Config, steps: Iterable[Step]) -> list[Step]:
 
 def _with_fingerprint(config: Config, step: Step) -> Step:
     inputs = [[path.name, _identity(path)] for path in step.inputs]
-    settings = _semantic(step.stage.settings(config))
-    key = artifacts.fingerprint(CODE_SCHEMA, step.stage.name, step.arm, config.seed, settings, inputs)
+    settings = [step.stage.settings(config)]
+    if other := config.evaluation.model(step.arm):
+        settings.append(other)
+    key = artifacts.fingerprint(CODE_SCHEMA, step.stage.name, step.arm, config.seed, _semantic(settings), inputs)
     return replace(step, fingerprint=key)
 
 

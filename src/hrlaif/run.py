@@ -15,11 +15,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hrlaif import config as configuration
 from hrlaif.artifacts import write_atomic, writing_to
-from hrlaif.config import BUNDLED, Arm, Config, EndpointSection, RaySection
+from hrlaif.config import BUNDLED, Arm, Config, ContestantSection, EndpointSection, RaySection
 from hrlaif.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from hrlaif.models.http import HttpModel
     from hrlaif.models.shared_ledger import SharedLedger
 
-Contestant = Literal["start", "rlaif", "hrlaif", "human"]
 OpenModel = Callable[[Sequence[EndpointSection]], "ChatModel"]
 # Requests handed to a local model at a time: large enough to sort by length, small enough to lose little in a crash.
 LOCAL_BLOCK = 64
@@ -142,9 +141,21 @@ class Run:
             return HttpSampler(self._chat(endpoint)), HTTP_BLOCK * workers
         return self.contestant("start"), LOCAL_BLOCK
 
-    def contestant(self, name: Contestant) -> Sampler:
-        """A policy of the evaluation: the start or an arm's, all through the same local code."""
+    def contestant(self, name: str) -> Sampler:
+        """Who answers in the evaluation: the start, an arm's policy, both through the same local code, or another."""
+        if other := self.config.evaluation.model(name):
+            return self.other(other)
         return self.trained(None if name == "start" else self.folder / name / "policy")
+
+    def other(self, section: ContestantSection) -> Sampler:
+        """A model that the run did not make."""
+        if section.url:
+            from hrlaif.models.http_sampler import HttpSampler
+
+            return HttpSampler(self._chat(section), purpose=f"answers/{section.name}")
+        from hrlaif.models.local import LocalSampler
+
+        return LocalSampler(section.path, device=self.config.model.device, dtype=self.config.model.dtype)
 
     def trained(self, policy: Path | None) -> Sampler:
         """A policy folder of this run, or the start, on this machine."""

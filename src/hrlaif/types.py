@@ -58,6 +58,11 @@ class Verdict(str, Enum):
     TIE = "tie"
     UNREADABLE = "unreadable"
 
+    @property
+    def mirrored(self) -> Verdict:
+        """The same verdict with the two responses in each other's place."""
+        return {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}.get(self, self)
+
 
 class Basis(str, Enum):
     """What a label rests on."""

@@ -5,6 +5,7 @@ import pytest
 
 from hrlaif.errors import DataError
 from hrlaif.judges.calibrate_harm import HarmRow, Reading, calibrate, quality
+from hrlaif.metrics import wilson
 from hrlaif.models.base import ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.types import Cost
@@ -20,6 +21,13 @@ def test_accuracy_precision_and_recall_count_the_undecided_as_wrong_and_not_harm
     readings = [Reading(given, None, Cost(calls=2)) for given in (True, False, None, True, False)]
     found = quality(rows, readings)
     assert (found["accuracy"], found["precision"], found["recall"]) == (2 / 5, 1 / 2, 1 / 3)
+    assert (found["accuracy_rows"], found["precision_rows"], found["recall_rows"]) == (5, 2, 3)
+    precision = wilson(1, 2, name="precision")
+    assert (found["precision_low"], found["precision_high"]) == (precision.low, precision.high)
+    assert found["recall_low"] < 1 / 3 < found["recall_high"]
+    # Of the four decided ones two agree, and by chance two would.
+    assert (found["kappa"], found["kappa_rows"]) == (0.0, 4)
+    assert found["kappa_low"] < 0 < found["kappa_high"]
     assert (found["unjudged"], found["calls"], found["refusal_accuracy"]) == (1, 10, None)
     assert found["by_category"] == {"rude": {"rows": 5, "accuracy": 2 / 5, "refusal_accuracy": None}}
 
@@ -32,6 +40,7 @@ def test_refusal_accuracy_sets_full_refusals_against_everything_else() -> None:
     found = quality(rows, readings)
     assert found["refusal_accuracy"] == 2 / 4
     assert (found["accuracy"], found["precision"], found["recall"], found["unjudged"]) == (None, None, None, 0)
+    assert (found["refusal_accuracy_rows"], found["precision_low"], found["precision_rows"]) == (4, None, 0)
 
 
 def test_each_kind_of_row_is_asked_only_what_people_labelled(tmp_path: Path) -> None:

@@ -205,6 +205,23 @@ def test_limits_per_minute_hold_over_all_who_share_the_ledger(ledgers: Any) -> N
     assert moments[-1] >= 0.83
 
 
+def test_models_at_one_address_have_limits_of_their_own(ledgers: Any) -> None:
+    one, other = (
+        EndpointSection(url="http://127.0.0.1:1/v1", model=model, requests_per_minute=1) for model in ("one", "other")
+    )
+
+    async def both() -> list[bool]:
+        await ledgers[0].turn(one, 10)
+        await asyncio.wait_for(ledgers[1].turn(other, 10), timeout=10)
+        waiting = [asyncio.ensure_future(ledgers[1].turn(section, 10)) for section in (one, other)]
+        found = [await is_waiting(task) for task in waiting]
+        for task in waiting:
+            task.cancel()
+        return found
+
+    assert asyncio.run(both()) == [True, True]
+
+
 def test_tokens_that_were_not_used_shorten_the_wait_of_others(ledgers: Any) -> None:
     section = EndpointSection(url="http://127.0.0.1:1/v1", model="m", tokens_per_minute=600)
 
@@ -237,6 +254,19 @@ def test_calls_go_on_when_the_database_is_killed_and_comes_back(postgres: Any, p
     assert asked == {str(number): 1 for number in range(400)}
     with SharedLedger(place) as ledger:
         assert ledger.totals().calls == 400
+
+
+def test_a_ledger_that_has_been_reached_is_waited_for_before_its_first_call_too(
+    postgres: Any, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hrlaif.models.postgres.FIRST_CONTACT_S", 0.0)
+    with SharedLedger(place) as ledger:
+        postgres.kill()
+        back = threading.Timer(1.0, postgres.start)
+        back.start()
+        asyncio.run(ledger.put(b"key", REPLY, purpose="test", seconds=0.0))
+        back.join()
+        assert ledger.totals() == REPLY.cost
 
 
 def test_a_transaction_whose_end_was_not_seen_counts_once(place: str) -> None:

@@ -214,6 +214,13 @@ def test_monitors_show_value_limit_and_a_sentence_where_they_trip(rounds: RunDat
     assert f"{trips} monitors of over-optimisation trip: see their section." in headline(rounds).points
 
 
+def test_only_a_monitor_that_the_start_has_not_tells_of_the_starts_answers_in_the_arms_cell(rounds: RunData) -> None:
+    section = monitors(rounds)
+    assert section is not None
+    told = {row[0].text for row in section.tables[0].rows if any("start's answers" in cell.detail for cell in row)}
+    assert told == {"Reward model ranks a satisfying answer above another"}
+
+
 # --- no text of attacks and of what answers them
 
 

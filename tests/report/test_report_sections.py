@@ -9,6 +9,7 @@ import pytest
 
 from hrlaif.artifacts import write_json, write_records
 from hrlaif.config import Config, EvaluationSection, JudgeEndpoint, SftSection, SftSource
+from hrlaif.metrics import wilson
 from hrlaif.report.costs import cost, settings
 from hrlaif.report.data import load
 from hrlaif.report.headline import headline
@@ -18,6 +19,7 @@ from hrlaif.report.page import write
 from hrlaif.report.results import preference, satisfaction
 from hrlaif.report.reward_model import accuracies, reward_model
 from hrlaif.report.training import composition, curve, distributions, fine_tuning, labels, ppo
+from hrlaif.report.wording import measured
 from hrlaif.types import Basis, Evidence, Judgement, Label, Verdict
 
 
@@ -263,6 +265,11 @@ def test_reward_distributions_pair_start_and_arm_on_both_splits(full_run: Path, 
     chart = charts(section)["rewards-rlaif-evaluation"]
     assert isinstance(chart, Histogram)
     assert len(chart.values["start"]) == len(chart.values["rlaif"]) == 120
+    wins = sum(after > before for before, after in zip(chart.values["start"], chart.values["rlaif"], strict=True))
+    higher = measured(wilson(wins, 120, name="higher"))
+    assert higher in next(
+        row for row in section.tables[0].rows if [cell.text for cell in row[:2]] == ["rlaif", "evaluation"]
+    )
 
 
 def test_curves_leave_out_steps_without_a_number() -> None:

@@ -9,13 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from hrlaif import prompts, sft
 from hrlaif.config import LoraSection, SftSection, SftSource
 from sandbox.world import World
+from tiny_model import write_random
 
 SPECIAL = ("<|pad|>", "<|unk|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
@@ -104,10 +104,4 @@ def _write_random(folder: Path, world: World, size: Size, *, seed: int) -> Path:
         # Wider than usual: so small a model would stand still for its first hundred steps.
         initializer_range=0.06,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    fast.save_pretrained(folder)
-    return folder
+    return write_random(folder, config, fast, seed=seed)

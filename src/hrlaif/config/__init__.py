@@ -2,6 +2,7 @@
 
 from hrlaif.config.base import Section
 from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, LM_EVAL, BenchmarkKind, BenchmarkMode, BenchmarkSection
+from hrlaif.config.evaluation import ContestantSection, EvaluationSection
 from hrlaif.config.file import dump, load, parse
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
@@ -23,7 +24,6 @@ from hrlaif.config.sections import (
     Config,
     EarlyStopSection,
     EpochsSection,
-    EvaluationSection,
     LabelsSection,
     LoraSection,
     MixSection,
@@ -55,6 +55,7 @@ __all__ = [
     "BenchmarkMode",
     "BenchmarkSection",
     "Config",
+    "ContestantSection",
     "EarlyStopSection",
     "EndpointSection",
     "EpochsSection",

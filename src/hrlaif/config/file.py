@@ -138,11 +138,14 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
         sources = (source.model_copy(update={"path": resolve(source.path)}) for source in section.sources)
         return section.model_copy(update={"sources": tuple(sources)})
 
+    def weights(name: str) -> str:
+        return resolve(name) if (folder / Path(name).expanduser()).is_dir() else name
+
     model, evaluation = config.model, config.evaluation
-    if (folder / Path(model.name).expanduser()).is_dir():
-        model = model.model_copy(update={"name": resolve(model.name)})
+    model = model.model_copy(update={"name": weights(model.name)})
     name = config.name if "name" in config.model_fields_set else stem
     benchmarks = tuple(one.model_copy(update={"path": resolve(one.path)}) for one in evaluation.benchmarks)
+    others = tuple(one.model_copy(update={"path": weights(one.path) if one.path else ""}) for one in evaluation.models)
     calibration = resolve(evaluation.harm_calibration)
     return config.model_copy(
         update={
@@ -153,6 +156,8 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
             "sft": resolved(config.sft),
             "policy": config.policy.model_copy(update={"adapter_dir": resolve(config.policy.adapter_dir)}),
             "red_team": config.red_team.model_copy(update={"constitution": resolve(config.red_team.constitution)}),
-            "evaluation": evaluation.model_copy(update={"harm_calibration": calibration, "benchmarks": benchmarks}),
+            "evaluation": evaluation.model_copy(
+                update={"harm_calibration": calibration, "benchmarks": benchmarks, "models": others}
+            ),
         }
     )

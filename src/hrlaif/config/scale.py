@@ -11,12 +11,12 @@ from hrlaif.config.base import Count, Section
 
 
 def _no_password(url: str) -> str:
-    # First, because the other message shows the url.
+    # No message shows the url: in one that is not understood the password may be anywhere.
     parts = urlsplit(url)
     if parts.password is not None or "password" in parse_qs(parts.query):
         raise ValueError("holds a password; put it into PGPASSWORD or ~/.pgpass instead")
     if url and (parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/")):
-        raise ValueError(f"{url!r} is not a PostgreSQL address such as postgresql://user@host/database")
+        raise ValueError("not a PostgreSQL address such as postgresql://user@host/database")
     return url
 
 

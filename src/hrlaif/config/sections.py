@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hrlaif.config.base import Count, NonNegative, Positive, PositiveShare, Section, Share
-from hrlaif.config.benchmarks import Benchmarks
+from hrlaif.config.evaluation import EvaluationSection
 from hrlaif.config.human import HumanSection
-from hrlaif.config.judge import EndpointSection, JudgeEndpoint, JudgeSection
+from hrlaif.config.judge import EndpointSection, JudgeSection
 from hrlaif.config.scale import Scaled
 from hrlaif.errors import ConfigError
 from hrlaif.types import Basis, Split, Task
@@ -329,26 +329,6 @@ class PolicySection(Section):
         return self
 
 
-class EvaluationSection(Section):
-    """How arms are compared, on prompts and on public `benchmarks` (docs/benchmarks.md).
-
-    `train_prompts` adds answers to that many training prompts for the reward figures.
-    `reasons` lets the judge write a sentence before each verdict on satisfaction, so that a reader sees why; about a
-    hundred tokens dearer per open answer, and only for judges that can write JSON. `harm_calibration` is what `hrlaif
-    calibrate harm --out` wrote about the judge: its scores on harm and refusals are cut as fitted there, here and in
-    the red team, and harmful rates are corrected for its errors too.
-    """
-
-    temperature: NonNegative = 0.0
-    top_p: PositiveShare = 1.0
-    max_tokens: Count = 256
-    train_prompts: Annotated[int, Field(ge=0)] = 64
-    reasons: bool = False
-    judge: JudgeEndpoint | None = None
-    harm_calibration: str = ""
-    benchmarks: Benchmarks = ()
-
-
 class ReportSection(Section):
     """What the report shows; harmful text only for `hrlaif report RUN --show-harmful`, never by configuration.
 
@@ -388,6 +368,11 @@ class Config(Scaled):
     policy: PolicySection = PolicySection()
     evaluation: EvaluationSection = EvaluationSection()
     report: ReportSection = ReportSection()
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        """All that are compared: the start, the arms, and further models."""
+        return ("start", *self.arms, *(one.name for one in self.evaluation.models))
 
     @field_validator("arms")
     @classmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrlaif import artifacts, pipeline
-from hrlaif.config import BUNDLED, JUDGED_KINDS, Arm, Config, EndpointSection
+from hrlaif.config import BUNDLED, JUDGED_KINDS, Arm, Config, ContestantSection, EndpointSection
 from hrlaif.estimate.assumptions import Assumptions
 from hrlaif.estimate.counting import Asked, CountingModel, Tally
 from hrlaif.estimate.imagined import Imagination
@@ -38,6 +38,7 @@ class Parts:
 
     judging: tuple[Asked, ...]
     policy: Asked
+    others: tuple[Asked, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> Parts:
@@ -53,7 +54,10 @@ class Parts:
             first = sections[0]
             found.setdefault((first.url, first.model), Asked(part, first.model or BUNDLED_NAME, sections))
         is_paid = bool(policy.url) or config.model.name == BUNDLED
-        return cls(tuple(found.values()), Asked("policy", policy.model or BUNDLED_NAME, (policy,), is_paid=is_paid))
+        others = tuple(_asked(one) for one in config.evaluation.models if one.url)
+        return cls(
+            tuple(found.values()), Asked("policy", policy.model or BUNDLED_NAME, (policy,), is_paid=is_paid), others
+        )
 
     def judge_at(self, section: EndpointSection) -> Asked:
         """Who answers at an endpoint that judges."""
@@ -61,7 +65,12 @@ class Parts:
         return next(one for one in self.judging if (one.sections[0].url, one.sections[0].model) == address)
 
     def __iter__(self) -> Iterator[Asked]:
-        yield from (*self.judging, self.policy)
+        yield from (*self.judging, self.policy, *self.others)
+
+
+def _asked(section: ContestantSection) -> Asked:
+    """A further model of the evaluation; one from a path makes no calls."""
+    return Asked(section.name, section.model or section.path, (section,), is_paid=bool(section.url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,9 @@ class _Rehearsal(Run):
     def trained(self, policy: Path | None) -> Sampler:
         local = replace(self._parts.policy, is_paid=False)
         return HttpSampler(self._model(local, False), purpose=f"answers/{policy.parent.name if policy else 'start'}")
+
+    def other(self, section: ContestantSection) -> Sampler:
+        return HttpSampler(self._model(_asked(section), False), purpose=f"answers/{section.name}")
 
     def scorer(self, arm: Arm) -> RewardScorer:
         return _NoScorer()

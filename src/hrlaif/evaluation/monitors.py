@@ -14,15 +14,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from hrlaif.artifacts import read_json, read_records
-from hrlaif.metrics import bootstrap_mean, distinct_n, words
+from hrlaif.artifacts import number, read_json, read_records
+from hrlaif.judges.harm import SAFE
+from hrlaif.metrics import bootstrap_mean, distinct_n, ranks, words
 from hrlaif.types import Evaluation, Finish, HarmOutcome, Satisfaction, Task
 
 FEWEST = 10
 OPENING_WORDS = 5
 GRAM = 4
 ROUNDING = 1e-9  # a rise of exactly the limit does not trip
-_SAFE = (HarmOutcome.SAFE_HELPFUL, HarmOutcome.SAFE_REFUSAL, HarmOutcome.EVASIVE)
 _EVASIONS = (HarmOutcome.SAFE_REFUSAL, HarmOutcome.EVASIVE)
 Rows = Mapping[str, Evaluation]
 Steps = Sequence[Mapping[str, Any]]
@@ -84,7 +84,7 @@ def _over_refusal(rows: Sequence[Evaluation]) -> Reading | None:
 
 
 def _bare_refusals(rows: Sequence[Evaluation]) -> Reading | None:
-    safe = [one for row in rows if row.task is Task.RED_TEAM and (one := _outcome(row)) in _SAFE]
+    safe = [one for row in rows if row.task is Task.RED_TEAM and (one := _outcome(row)) in SAFE]
     return _share([one is HarmOutcome.SAFE_REFUSAL for one in safe])
 
 
@@ -289,16 +289,8 @@ def _ranked(rows: Iterable[Evaluation], score: str, judged: Rows | None = None) 
 
 def _mann_whitney(higher: Sequence[float], lower: Sequence[float]) -> float:
     """P(a value of `higher` is above one of `lower`), ties half, from the ranks."""
-    ordered = sorted([*((value, 1) for value in higher), *((value, 0) for value in lower)])
-    ranks, place = 0.0, 0
-    while place < len(ordered):
-        end = place
-        while end < len(ordered) and ordered[end][0] == ordered[place][0]:
-            end += 1
-        ranks += sum(side for _, side in ordered[place:end]) * (place + 1 + end) / 2
-        place = end
     n = len(higher)
-    return (ranks - n * (n + 1) / 2) / (n * len(lower))
+    return (math.fsum(ranks([*higher, *lower])[:n]) - n * (n + 1) / 2) / (n * len(lower))
 
 
 def _unpaid(arm: Rows, start: Rows) -> Reading | None:
@@ -320,13 +312,13 @@ def _unpaid(arm: Rows, start: Rows) -> Reading | None:
 def _kl(steps: Steps) -> Reading | None:
     """KL of the kept step's rollouts in nats per response token."""
     last = steps[-1] if steps else {}
-    kl, tokens = (_number(last.get(name)) for name in ("kl", "response_tokens"))
+    kl, tokens = (number(last.get(name)) for name in ("kl", "response_tokens"))
     return Reading(kl / tokens, 1) if kl is not None and tokens else None
 
 
 def _checkpoints(steps: Steps) -> Reading | None:
     """How the share of verified responses that are correct changes over the training, where the reward rises."""
-    pairs = [(_number(row.get("reward")), _number(row.get("correct_share"))) for row in steps]
+    pairs = [(number(row.get("reward")), number(row.get("correct_share"))) for row in steps]
     known = [(reward, correct) for reward, correct in pairs if reward is not None and correct is not None]
     third = len(known) // 3
     if not third:
@@ -335,8 +327,3 @@ def _checkpoints(steps: Steps) -> Reading | None:
         tuple(map(fmean, zip(*part, strict=True))) for part in (known[:third], known[-third:])
     )
     return Reading(after - before, len(known)) if reward_after > reward_before else None
-
-
-def _number(value: object) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None  # type: ignore[arg-type]

@@ -12,7 +12,6 @@ from hrlaif.metrics import cohen_kappa, measured, paired_difference, wilson, win
 from hrlaif.types import Evaluation, Label, Metric, Satisfaction, SatisfactionVerdict, Task, Verdict
 
 SATISFACTION, WIN_RATIO = "human_satisfaction", "human_win_ratio"
-_TURNED = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
 Rows = Mapping[str, Evaluation]
 Summary = Mapping[str, Any]
 
@@ -38,7 +37,7 @@ class People:
             if label := by_ids.get((mine, its)):
                 yield row, label.verdict, bool(label.evidence.judgements)
             elif label := by_ids.get((its, mine)):
-                yield row, _TURNED.get(label.verdict, label.verdict), bool(label.evidence.judgements)
+                yield row, label.verdict.mirrored, bool(label.evidence.judgements)
 
     def satisfied(self, rows: Iterable[Evaluation]) -> dict[str, float]:
         """By prompt, the share of votes that are satisfied with its answer; prompts without votes are left out."""

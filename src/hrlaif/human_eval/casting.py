@@ -12,7 +12,6 @@ from hrlaif.types import Satisfaction, Verdict
 
 _ID = re.compile(r"[0-9a-zA-Z-]{16,64}")
 _CHOICES = {"left": Verdict.FIRST, "right": Verdict.SECOND, "tie": Verdict.TIE, "skip": Verdict.UNREADABLE}
-_OTHER_SIDE = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
 _LONGEST_S = 86_400.0
 
 
@@ -32,7 +31,7 @@ def read_ballot(sent: Mapping[str, Any], *, rater: int, is_swapped: bool) -> Bal
     verdict = _CHOICES[choice]
     ratings = [_rating(sent, side, is_skip=verdict is Verdict.UNREADABLE) for side in ("left", "right")]
     if is_swapped:
-        verdict = _OTHER_SIDE.get(verdict, verdict)
+        verdict = verdict.mirrored
         ratings.reverse()
     return Ballot(
         vote_id, rater, sent["item"], verdict, ratings[0], ratings[1], min(max(0.0, float(seconds)), _LONGEST_S)
@@ -58,7 +57,7 @@ def shown_vote(vote: tuple[Verdict, Rating, Rating], *, is_swapped: bool) -> dic
     """A vote as the page shows it: the reverse of `read_ballot`."""
     verdict, *ratings = vote
     if is_swapped:
-        verdict = _OTHER_SIDE.get(verdict, verdict)
+        verdict = verdict.mirrored
         ratings.reverse()
     left, right = (
         {"satisfied": one.satisfied is Satisfaction.YES, "flaws": [flaw.value for flaw in one.flaws]}

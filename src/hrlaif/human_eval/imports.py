@@ -72,7 +72,7 @@ def import_votes(study: Study, path: Path, source: str) -> str:
             continue
         ratings = [_rating(answered.answers, side) for side in names]
         if is_swapped:
-            verdict = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}.get(verdict, verdict)
+            verdict = verdict.mirrored
             ratings.reverse()
         found.append((answered, number, verdict, ratings[0], ratings[1], is_swapped))
     if not found:

@@ -29,7 +29,7 @@ from hrlaif.metrics import Seen, cohen_kappa, wilson
 from hrlaif.models.base import ChatModel, ChatReply, ChatRequest
 from hrlaif.models.flow import ordered
 from hrlaif.progress import track
-from hrlaif.types import Cost, Finish, HarmOutcome, Message, Prompt, Response, Task
+from hrlaif.types import Cost, Finish, HarmOutcome, Message, Metric, Prompt, Response, Task
 
 PURPOSE = "calibration"
 LEAST_ROWS = 20  # of each class, without which a score gets no cut of its own
@@ -92,7 +92,8 @@ async def calibrate_rows(rows: Sequence[HarmRow], judge: ChatModel, *, window: i
 
     `accuracy`, `precision` and `recall` are those of "harmful"; `refusal_accuracy` is that of "refuses in full"
     against "complies, at least in part". What the judge leaves undecided counts as wrong, and as not harmful;
-    `unjudged` counts it. A number without rows is None.
+    `unjudged` counts it. Each share has its interval and its count (`..._low`, `..._high`, `..._rows`); a number
+    without rows is None.
 
     `cut_...` are fitted where there are enough rows of both classes, else they are what holds without a file. The
     numbers are then held out: each row is cut by what the rows of other prompts taught (`FOLDS` parts). Those of the
@@ -265,25 +266,24 @@ def quality(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> dict[str, A
         for row, read in zip(rows, readings, strict=True)
         if row.refusal is not None
     ]
-    accuracy, refusal_accuracy = (
-        wilson(sum(k is g for k, g in part), len(part), name="accuracy") for part in (harm, refusal)
-    )
     hits = sum(known and given is True for known, given in harm)
     found, passed = errors(rows, readings)
+    shares = {
+        "accuracy": Seen(sum(known is given for known, given in harm), len(harm)),
+        "precision": Seen(hits, sum(given is True for _, given in harm)),
+        "recall": Seen(hits, sum(known for known, _ in harm)),
+        "sensitivity": found,
+        "specificity": passed,
+        "refusal_accuracy": Seen(sum(known is given for known, given in refusal), len(refusal)),
+    }
+    metrics = [
+        *(wilson(seen.right, seen.n, name=name) for name, seen in shares.items()),
+        cohen_kappa([pair for pair in harm if pair[1] is not None]),
+    ]
     cost = sum((reading.cost for reading in readings), Cost())
     return {
         "rows": len(rows),
-        "accuracy": _number(accuracy.value),
-        "accuracy_low": _number(accuracy.low),
-        "accuracy_high": _number(accuracy.high),
-        "precision": _share(hits, sum(given is True for _, given in harm)),
-        "recall": _share(hits, sum(known for known, _ in harm)),
-        **_rate("sensitivity", found),
-        **_rate("specificity", passed),
-        "kappa": _number(cohen_kappa([pair for pair in harm if pair[1] is not None]).value),
-        "refusal_accuracy": _number(refusal_accuracy.value),
-        "refusal_accuracy_low": _number(refusal_accuracy.low),
-        "refusal_accuracy_high": _number(refusal_accuracy.high),
+        **{key: value for metric in metrics for key, value in _bounded(metric).items()},
         "unjudged": sum(given is None for _, given in (*harm, *refusal)),
         "calls": cost.calls,
         "tokens": cost.prompt_tokens + cost.completion_tokens,
@@ -307,14 +307,10 @@ def errors(rows: Sequence[HarmRow], readings: Sequence[Reading]) -> tuple[Seen, 
     return Seen(sum(harmful), len(harmful)), Seen(sum(harmless), len(harmless))
 
 
-def _rate(name: str, seen: Seen) -> dict[str, Any]:
-    rate = wilson(seen.right, seen.n, name=name)
-    return {
-        name: _number(rate.value),
-        f"{name}_low": _number(rate.low),
-        f"{name}_high": _number(rate.high),
-        f"{name}_rows": seen.n,
-    }
+def _bounded(metric: Metric) -> dict[str, Any]:
+    """A metric under its own name, with its interval and how many rows it rests on; None where it has no number."""
+    value, low, high = (None if math.isnan(one) else one for one in (metric.value, metric.low, metric.high))
+    return {metric.name: value, f"{metric.name}_low": low, f"{metric.name}_high": high, f"{metric.name}_rows": metric.n}
 
 
 def _category(rows: Sequence[HarmRow], readings: Sequence[Reading], name: str) -> dict[str, Any]:
@@ -330,7 +326,3 @@ def _category(rows: Sequence[HarmRow], readings: Sequence[Reading], name: str) -
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -5,7 +5,7 @@ What cannot be measured (no rows, or one row where a spread is needed) has the v
 """
 
 from hrlaif.metrics.agreement import agreement, cohen_kappa, flip_rate, krippendorff_alpha
-from hrlaif.metrics.correlation import spearman
+from hrlaif.metrics.correlation import ranks, spearman
 from hrlaif.metrics.means import bootstrap_mean, paired_difference
 from hrlaif.metrics.preference import length_controlled_win_ratio, win_ratio
 from hrlaif.metrics.ranking import bradley_terry, preferred
@@ -48,6 +48,7 @@ __all__ = [
     "paired_shares",
     "paired_test",
     "preferred",
+    "ranks",
     "spearman",
     "unmeasured",
     "wilson",

@@ -10,7 +10,6 @@ from hrlaif.metrics.shares import unmeasured, wilson
 from hrlaif.types import Metric, Verdict
 
 RESAMPLES = 1000
-_MIRRORED = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST, Verdict.TIE: Verdict.TIE}
 
 
 def agreement(ratings: Iterable[tuple[Hashable, Hashable]], *, name: str = "agreement") -> Metric:
@@ -92,4 +91,4 @@ def flip_rate(orders: Iterable[tuple[Verdict, Verdict]], *, name: str = "flip_ra
     consistent, (FIRST, FIRST) is a flip, and so is a tie in one order only. Rows with UNREADABLE are not counted.
     """
     rows = [(one, other) for one, other in orders if Verdict.UNREADABLE not in (one, other)]
-    return wilson(sum(_MIRRORED[one] is not other for one, other in rows), len(rows), name=name)
+    return wilson(sum(one.mirrored is not other for one, other in rows), len(rows), name=name)

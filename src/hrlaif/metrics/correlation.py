@@ -21,10 +21,10 @@ def spearman(one: Sequence[float], other: Sequence[float], *, name: str, n: int 
     on one side, or with fewer than 4 independent rows, there is no number (NaN).
     """
     n = len(one) if n is None else n
-    ranks_one, ranks_other = _ranks(one), _ranks(other)
+    ranks_one, ranks_other = ranks(one), ranks(other)
     middle = (len(one) + 1) / 2
     together = math.fsum((a - middle) * (b - middle) for a, b in zip(ranks_one, ranks_other, strict=True))
-    spread = math.sqrt(math.prod(math.fsum((a - middle) ** 2 for a in ranks) for ranks in (ranks_one, ranks_other)))
+    spread = math.sqrt(math.prod(math.fsum((a - middle) ** 2 for a in side) for side in (ranks_one, ranks_other)))
     if n < FEWEST or spread == 0:
         return unmeasured(name, n=n, unit=UNIT)
     value = max(-1.0, min(1.0, together / spread))
@@ -33,9 +33,10 @@ def spearman(one: Sequence[float], other: Sequence[float], *, name: str, n: int 
     return Metric(name, value, min(value, math.tanh(z - reach)), max(value, math.tanh(z + reach)), n, UNIT)
 
 
-def _ranks(values: Sequence[float]) -> list[float]:
+def ranks(values: Sequence[float]) -> list[float]:
+    """The rank of each value from 1, the lowest; equal values share the mean of their ranks."""
     order = sorted(range(len(values)), key=lambda index: values[index])
-    ranks = [0.0] * len(values)
+    found = [0.0] * len(values)
     start = 0
     while start < len(order):
         end = start
@@ -43,6 +44,6 @@ def _ranks(values: Sequence[float]) -> list[float]:
             end += 1
         for index in order[start:end]:
             # Ranks start + 1 ... end share their mean.
-            ranks[index] = (start + 1 + end) / 2
+            found[index] = (start + 1 + end) / 2
         start = end
-    return ranks
+    return found

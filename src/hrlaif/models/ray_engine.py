@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import ray
+from ray import cloudpickle
 
 from hrlaif.config import EndpointSection, RaySection
 from hrlaif.errors import ConfigError, ModelError
@@ -83,15 +84,19 @@ class _Worker:
     async def ready(self) -> None:
         """Answer, which is all that it takes."""
 
-    async def do(self, number: int, work: list[Any], shard: Sequence[Any]) -> list[Any]:
-        """`work` (a reference to it, in a list) on a shard; one work comes many times under its number."""
+    async def do(self, number: int, work: list[Any], shard: bytes) -> list[Any]:
+        """`work` (a reference to it, in a list) on a shard; one work comes many times under its number.
+
+        Both are unpickled here and not by Ray, which has an error of its own for a model that cannot be opened.
+        """
         if number not in self._works:
-            self._works = {number: await work[0]}
+            self._works = {number: cloudpickle.loads(await work[0])}
+        items: Sequence[Any] = cloudpickle.loads(shard)
         for name, model in list(_Opened.models.items()):
             if name not in _Opened.entered:
                 _Opened.entered.add(name)
                 await model.__aenter__()
-        return [result async for result in ordered(shard, self._works[number], window=len(shard))]
+        return [result async for result in ordered(items, self._works[number], window=len(items))]
 
     async def leave(self) -> None:
         """Let calls that are being answered reach the ledger."""
@@ -142,7 +147,7 @@ class RayEngine:
         self._start()
         # Several for each worker, so that it has calls to make while one is under way to it; few records reach all.
         shard = max(1, min(self._section.shard, window // max(SHARDS_EACH, len(self._hands))))
-        job = _Job(next(self._numbers), [ray.put(work)], -(-window // shard))
+        job = _Job(next(self._numbers), [ray.put(cloudpickle.dumps(work))], window // shard)
         self._watch(job)
         most = 2 * job.most_each * len(self._hands)
         pending: deque[asyncio.Task[list[Result]]] = deque()
@@ -206,10 +211,11 @@ class RayEngine:
 
     async def _done(self, job: _Job, shard: Sequence[Item]) -> list[Any]:
         """What came of one shard, at whichever worker does it."""
+        packed = cloudpickle.dumps(shard)
         for _ in range(MOST_TRIES):
             hand = await self._free(job)
             hand.shards += 1
-            reference = hand.actor.do.remote(job.number, job.work, shard)
+            reference = hand.actor.do.remote(job.number, job.work, packed)
             try:
                 results: list[Any] = await reference
                 return results

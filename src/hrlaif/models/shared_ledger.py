@@ -141,7 +141,7 @@ class SharedLedger:
         self._claimed: dict[bytes, int] = {}
         self._said_s = float("-inf")
         self._commits: GroupCommits[Any] = GroupCommits(self._commit, name="ledger", idle_s=lease_s / 5)
-        self._reader.run(self._create)
+        self._writer.run(self._create)
         self._paid_usd = self.totals().usd
 
     @property
@@ -367,10 +367,10 @@ def _figures(cost: Cost) -> tuple[int, int, float]:
 
 
 def _seconds(section: EndpointSection, *, calls: int, tokens: int) -> dict[str, float]:
-    """How long a call keeps each limit of its endpoint busy."""
+    """How long a call keeps each limit of its endpoint busy: of one model at one address, as within one process."""
     limits = {"requests": (calls, section.requests_per_minute), "tokens": (tokens, section.tokens_per_minute)}
     return {
-        f"{kind} at {section.url}": units * 60.0 / per_minute
+        f"{kind} of {section.model} at {section.url}": units * 60.0 / per_minute
         for kind, (units, per_minute) in limits.items()
         if units and per_minute
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hrlaif.artifacts import number
 from hrlaif.judges.harm import hazards
-from hrlaif.report.data import RunData, as_metric, number
-from hrlaif.report.hidden import hazard_name
+from hrlaif.report.data import RunData, as_metric
+from hrlaif.report.hidden import hazard_name, hazard_place
 from hrlaif.report.layout import Cell, Dots, Figure, Grid, Panel, Section, Table
 from hrlaif.report.rounds import Facts
 from hrlaif.report.wording import ALL, NONE, count, measured, percent, plain, point, tidy
@@ -128,15 +129,9 @@ def _hazard_table(found: Mapping[str, Facts]) -> Table:
     rates = {key: _rates(facts, "hazards") for key, facts in found.items()}
     rows = tuple(
         (Cell(hazard_name(code)), *(measured(rates[key].get(code)) for key in found))
-        for code in sorted(_names(found, "hazards"), key=_place)
+        for code in sorted(_names(found, "hazards"), key=hazard_place)
     )
     return Table("Attack success rate by hazard.", ("Hazard", *(key.capitalize() for key in found)), rows)
-
-
-def _place(code: str) -> tuple[int, str]:
-    """Hazards in their own order, S2 before S10, others last."""
-    known = list(hazards())
-    return (known.index(code) if code in known else len(known), code)
 
 
 def _grid(run: RunData) -> tuple[Figure, Table] | None:
@@ -155,7 +150,7 @@ def _grid(run: RunData) -> tuple[Figure, Table] | None:
             sides[NEWEST] = _cells(attacked[-1].facts)
             of = "The first and the last round: other attacks, and the last on the policy of the round before."
     places = {place for cells in sides.values() for place in cells}
-    rows = sorted({hazard for hazard, _ in places}, key=_place)
+    rows = sorted({hazard for hazard, _ in places}, key=hazard_place)
     columns = sorted({strategy for _, strategy in places})
     return _grid_figure(sides, rows, columns, of), _grid_table(sides, rows, columns)
 

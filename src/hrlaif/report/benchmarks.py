@@ -26,9 +26,9 @@ def benchmarks(run: RunData) -> Section | None:
     tables = [
         Table("Public benchmarks: share of items, 95 % intervals, and how many items.", columns, rows, folded=False)
     ]
-    if run.arms:
+    if run.others:
         caption = "Table: each arm minus the start on the same items, in points, and the exact McNemar p-value"
-        tables.append(Table(caption, ("Benchmark and measure", *run.arms), differing))
+        tables.append(Table(caption, ("Benchmark and measure", *run.others), differing))
     tables += [_by_category(run, name, one) for name, one in found.items() if _categories(one)]
     return Section(
         "benchmarks",
@@ -66,15 +66,12 @@ def metric_of(one: Found, arm: str, group: str, measure: str) -> Metric | None:
 
 def _differences(run: RunData, name: str, one: Found) -> Iterator[tuple[Cell, ...]]:
     for measure, about in one["measures"].items():
-        found = {arm: one["differences"].get(arm, {}).get(measure) for arm in run.arms}
+        found = {arm: one["differences"].get(arm, {}).get(measure) for arm in run.others}
         if any(found.values()):
-            yield (titled(name, about), *(difference_of(found[arm], measure) for arm in run.arms))
-
-
-def difference_of(values: Found | None, measure: str) -> Cell:
-    """A paired difference with its p-value."""
-    cell = difference(as_metric(values, measure))
-    return Cell(cell.text, f"{cell.detail}\np = {values['p']:.2g}") if values else cell
+            yield (
+                titled(name, about),
+                *(difference(as_metric(tested, measure), p=(tested or {}).get("p")) for tested in found.values()),
+            )
 
 
 def _categories(one: Found) -> list[str]:

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hrlaif.artifacts import write_json
+from hrlaif.artifacts import number, write_json
 from hrlaif.errors import DataError
-from hrlaif.report.benchmarks import difference_of, metric_of, mode_of, titled
+from hrlaif.report.benchmarks import metric_of, mode_of, titled
 from hrlaif.report.compare_settings import differing
 from hrlaif.report.data import START, as_metric
 from hrlaif.report.headline import HEADLINE, MORE
@@ -142,14 +142,16 @@ def _against_start(runs: Runs) -> Table | None:
     found = [(name, run.summary["tests"].get(f"{arm} minus {run.arms[0]}", {})) for name, run, arm in _every(runs)]
     measures = [name for name in HEADLINE if any(name in tests for _, tests in found)]
     rows = tuple(
-        (Cell(name), *(difference_of(tests.get(measure), measure) for measure in measures))
-        for name, tests in found
-        if tests
+        (Cell(name), *(_tested(tests.get(measure), measure) for measure in measures)) for name, tests in found if tests
     )
     caption = (
         "Table: difference from the start of the same run on the same prompts (paired), and the exact McNemar test"
     )
     return Table(caption, ("Run and arm", *map(title_of, measures)), rows) if rows else None
+
+
+def _tested(values: Mapping[str, Any] | None, measure: str) -> Cell:
+    return difference(as_metric(values, measure), p=number((values or {}).get("p")))
 
 
 def _more(runs: Runs) -> Table | None:
@@ -235,7 +237,7 @@ def _benchmarks(runs: Runs) -> Section | None:
             titled(f"{benchmark} ({mode_of(one)})", about),
             Cell(name),
             measured(metric_of(one, arm, ALL, measure)),
-            difference_of(one["differences"].get(arm, {}).get(measure), measure),
+            _tested(one["differences"].get(arm, {}).get(measure), measure),
         )
         for benchmark, measure in _asked(runs)
         for name, run, arm in _every(runs)

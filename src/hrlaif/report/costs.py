@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hrlaif.artifacts import number
 from hrlaif.config import dump
-from hrlaif.report.data import RunData, number
+from hrlaif.report.data import RunData
 from hrlaif.report.layout import Cell, Figure, Panel, Section, Stacks, Table
 from hrlaif.report.wording import NONE, count, plain, tidy, title_of
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hrlaif.artifacts import read_json, read_manifest, read_records
+from hrlaif.artifacts import number, read_json, read_manifest, read_records
 from hrlaif.config import Config
 from hrlaif.judges.compare import orders, pooled, votes_of
 from hrlaif.report.rounds import Facts, RedTeamPairs, Round, read_frozen, read_pairs, read_rounds
@@ -85,8 +84,13 @@ class RunData:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The start and the arms, in the order in which every figure and table shows them."""
-        return (START, *self.arms)
+        """All contestants, in the order in which every figure and table shows them."""
+        return self.config.contestants
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All that are compared with the start."""
+        return self.series[1:]
 
     def rows(self, split: Split) -> list[Evaluation]:
         """Evaluations of one split; a prompt that is not in prompts.jsonl counts as an evaluation prompt."""
@@ -195,10 +199,3 @@ def as_metric(values: Any, name: str = "", *, n: int = 0) -> Metric | None:
         int(rows or 0),
         str(values.get("unit", "")),
     )
-
-
-def number(value: Any) -> float | None:
-    """A finite number, None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)

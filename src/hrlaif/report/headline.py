@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hrlaif.report.data import START, RunData, as_metric, number
+from hrlaif.artifacts import number
+from hrlaif.report.data import START, RunData, as_metric
 from hrlaif.report.judge import short_warning
 from hrlaif.report.layout import Cell, Section, Table
 from hrlaif.report.monitors import tripped
@@ -69,8 +70,8 @@ def _headline_cell(run: RunData, arm: str, name: str) -> Cell:
 
 
 def _differences(run: RunData) -> Table | None:
-    names = [name for name in (*HEADLINE, *MORE, "reward") if any(run.difference(arm, ALL, name) for arm in run.arms)]
-    rows = tuple((Cell(arm), *(difference(run.difference(arm, ALL, name)) for name in names)) for arm in run.arms)
+    names = [name for name in (*HEADLINE, *MORE, "reward") if any(run.difference(arm, ALL, name) for arm in run.others)]
+    rows = tuple((Cell(arm), *(difference(run.difference(arm, ALL, name)) for name in names)) for arm in run.others)
     caption = "Difference from the start on the same prompts (paired), with its 95 % interval."
     return Table(caption, ("", *map(title_of, names)), rows) if names else None
 

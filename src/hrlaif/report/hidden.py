@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from hrlaif.judges.harm import hazards
+from hrlaif.judges.harm import SAFE, hazards
 from hrlaif.report.wording import tidy
-from hrlaif.types import Evaluation, HarmOutcome, Prompt, Task
-
-_SAFE = (HarmOutcome.SAFE_HELPFUL, HarmOutcome.SAFE_REFUSAL, HarmOutcome.EVASIVE)
+from hrlaif.types import Evaluation, Prompt, Task
 
 
 def hides_prompt(prompt: Prompt | None, task: Task) -> bool:
@@ -23,7 +21,7 @@ def hides_answer(row: Evaluation, prompt: Prompt | None) -> bool:
     if hides_prompt(prompt, row.task):
         return True
     if row.harm is not None:
-        return row.harm.outcome not in _SAFE
+        return row.harm.outcome not in SAFE
     return row.task is Task.BENIGN_TRICKY
 
 
@@ -35,6 +33,12 @@ def placeholder(hazard: str | None, identity: str) -> str:
 def hazard_name(code: str) -> str:
     """A hazard's code with its name; a code that is none of the fourteen may be anything and is not repeated."""
     return f"{code} {hazards()[code][0]}" if code in hazards() else "not named"
+
+
+def hazard_place(code: str) -> tuple[int, str]:
+    """Sorts hazards in their own order, S2 before S10; what is none of the fourteen comes last."""
+    known = list(hazards())
+    return (known.index(code) if code in known else len(known), code)
 
 
 def digest(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hrlaif.artifacts import number
 from hrlaif.metrics import wilson
-from hrlaif.report.data import RunData, number
+from hrlaif.report.data import RunData
 from hrlaif.report.layout import Cell, Dots, Figure, Panel, Section, Table, Tone
 from hrlaif.report.wording import NONE, count, flat, measured, percent, plain, point, tidy
 from hrlaif.types import Metric

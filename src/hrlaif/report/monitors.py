@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hrlaif.report.data import START, RunData, number
+from hrlaif.artifacts import number
+from hrlaif.report.data import START, RunData
 from hrlaif.report.layout import Cell, Section, Table
 from hrlaif.report.wording import NONE, count, percent, tidy
 
@@ -60,16 +61,18 @@ def _row(run: RunData, name: str) -> tuple[Cell, ...]:
     found = {arm: _of(run, arm).get(name, {}) for arm in run.series}
     title = next(str(one["title"]) for one in found.values() if one)
     limit = next((str(one["limit"]) for one in found.values() if one.get("limit")), NONE)
-    return (Cell(tidy(title, 90)), *(_cell(arm, one) for arm, one in found.items()), Cell(tidy(limit, 60)))
+    # What the start's column lacks is the start's answers read by the arm's own model.
+    cells = (_cell(arm, one, shows_start=not found[START]) for arm, one in found.items())
+    return (Cell(tidy(title, 90)), *cells, Cell(tidy(limit, 60)))
 
 
-def _cell(arm: str, one: Values) -> Cell:
+def _cell(arm: str, one: Values, *, shows_start: bool) -> Cell:
     value = number(one.get("value"))
     if value is None:
         return Cell(NONE)
     detail = [f"n = {count(number(one.get('n')) or 0)}"]
     start, unit = number(one.get("start")), str(one.get("unit"))
-    if arm != START and start is not None and unit == "share" and "reward" in str(one.get("title", "")).lower():
+    if shows_start and start is not None:
         detail.append(f"start's answers: {_told(start, unit)}")
     if arm != START and one.get("trips") is None:
         detail.append("no verdict")

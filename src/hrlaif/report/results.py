@@ -67,7 +67,7 @@ def preference(run: RunData) -> Section:
         return Section("preference", "Preference over the start", missing="evaluation.jsonl with compared answers")
     categories = list(dict.fromkeys(row.category for row in compared))
     panels, rows = [], []
-    for arm in run.arms:
+    for arm in run.others:
         mine = [row for row in compared if row.arm == arm]
         counts = {ALL: _outcomes(mine)}
         counts.update({name: _outcomes([row for row in mine if row.category == name]) for name in categories})
@@ -76,7 +76,7 @@ def preference(run: RunData) -> Section:
             chart = Stacks(bars, ("win", "tie", "loss"), "share of compared answers", as_share=True)
             panels.append(Panel(f"preference-{arm}", f"{arm} against the start", chart, half=True))
         rows += [plain((arm, name, *(outcomes[o] for o in OUTCOMES.values()))) for name, outcomes in counts.items()]
-    n = listed([f"{sum(row.arm == arm for row in compared):,} ({arm})" for arm in run.arms])
+    n = listed([f"{sum(row.arm == arm for row in compared):,} ({arm})" for arm in run.others])
     caption = (
         f"How often the judge, asked in both orders, prefers an arm's answer to the start's on the same evaluation "
         f"prompt; compared answers: {n}; counts in the bars."

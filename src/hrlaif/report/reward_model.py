@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hrlaif.report.data import RunData, as_metric, number
+from hrlaif.artifacts import number
+from hrlaif.report.data import RunData, as_metric
 from hrlaif.report.layout import Calibration, Cell, Curves, Dots, Figure, Panel, Point, Section, Table
 from hrlaif.report.training import curve
 from hrlaif.report.wording import count, flat, listed, measured, plain, point, tidy

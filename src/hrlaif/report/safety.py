@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hrlaif.judges.harm import hazards
+from hrlaif.artifacts import number
 from hrlaif.metrics import wilson
-from hrlaif.report.data import START, RunData, as_metric, number
-from hrlaif.report.hidden import hazard_name
+from hrlaif.report.data import START, RunData, as_metric
+from hrlaif.report.hidden import hazard_name, hazard_place
 from hrlaif.report.layout import Cell, Dots, Figure, Panel, Plane, Point, Section, Table
 from hrlaif.report.results import by_group, groups_of
 from hrlaif.report.wording import ALL, NONE, count, difference, measured, percent, point, title_of
@@ -74,21 +74,14 @@ def _behind(run: RunData, names: list[str]) -> Table:
 def _against_start(run: RunData) -> tuple[Table, ...]:
     """Paired differences with the exact McNemar test."""
     rows = []
-    for arm in run.arms:
+    for arm in run.others:
         tests = run.metrics.get("tests", {}).get(f"{arm} minus {START}", {})
-        found = [as_metric(tests.get(name), name) for name in ("harmful", "over_refusal")]
-        if any(found):
-            cells = [
-                _tested(metric, (tests.get(metric.name) or {}).get("p")) if metric else Cell(NONE) for metric in found
-            ]
+        found = {name: tests.get(name) or {} for name in ("harmful", "over_refusal")}
+        if any(found.values()):
+            cells = (difference(as_metric(one, name), p=number(one.get("p"))) for name, one in found.items())
             rows.append((Cell(arm), *cells))
     caption = "Difference from the start on the same prompts (paired), with the exact McNemar test."
     return (Table(caption, ("", "Harmful", "Over-refusal"), tuple(rows)),) if rows else ()
-
-
-def _tested(metric: Metric, p: object) -> Cell:
-    cell, value = difference(metric), number(p)
-    return Cell(cell.text, cell.detail + (f"\np = {value:.2g}" if value is not None else ""))
 
 
 def _by_category(run: RunData) -> tuple[Table, ...]:
@@ -120,8 +113,7 @@ def by_hazard(run: RunData) -> Section | None:
             found.setdefault((prompt and prompt.hazard) or "", {}).setdefault(row.arm, []).append(row)
     if not found:
         return None
-    known = list(hazards())
-    codes = sorted(found, key=lambda code: known.index(code) if code in known else len(known))
+    codes = sorted(found, key=hazard_place)
     rates = {code: {arm: _rate(rows) for arm, rows in found[code].items()} for code in codes}
     bars = tuple(
         (hazard_name(code), {arm: point(one) for arm in run.series if (one := rates[code].get(arm)) and one.n})

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hrlaif.metrics import flip_rate
-from hrlaif.report.data import START, ArmData, LabelCounts, RunData, number
+from hrlaif.artifacts import number
+from hrlaif.metrics import flip_rate, wilson
+from hrlaif.report.data import START, ArmData, LabelCounts, RunData
 from hrlaif.report.layout import Cell, Curves, Figure, Histogram, Panel, Section, Stacks, Table
 from hrlaif.report.wording import NONE, count, flat, listed, measured, percent, plain, tidy, title_of
-from hrlaif.types import Basis, Split, Verdict
+from hrlaif.types import Basis, Evaluation, Split, Verdict
 
 BASES = {basis.value: title_of(basis.value).lower() for basis in Basis}
 _SPLITS = {Split.TRAIN: "training", Split.EVALUATION: "evaluation"}
@@ -197,9 +198,10 @@ def _median(values: tuple[float, ...]) -> str:
     return f"{value:.2f}"
 
 
-def _higher(scored: list[Any]) -> str:
-    compared = [row for row in scored if row.start_reward is not None]
-    return percent(sum(row.reward > row.start_reward for row in compared) / len(compared)) if compared else NONE
+def _higher(scored: Sequence[Evaluation]) -> Cell:
+    both = [(r.reward, r.start_reward) for r in scored if r.reward is not None and r.start_reward is not None]
+    share = wilson(sum(reward > start for reward, start in both), len(both), name="higher")
+    return measured(share if both else None)
 
 
 def fine_tuning(run: RunData) -> Section | None:

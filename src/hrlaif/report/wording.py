@@ -86,13 +86,14 @@ def measured(metric: Metric | None) -> Cell:
     return Cell(percent(metric.value), f"{low} to {high}\nn = {count(metric.n)}")
 
 
-def difference(metric: Metric | None) -> Cell:
-    """A paired difference with its sign; shares in points."""
+def difference(metric: Metric | None, *, p: float | None = None) -> Cell:
+    """A paired difference with its sign, and the p-value of its test; shares in points."""
     if metric is None:
         return Cell(NONE)
     scale, digits, unit = (100, 1, "points") if is_share(metric) else (1, 2, metric.unit)
     text, low, high = (f"{scale * value:+.{digits}f}" for value in (metric.value, metric.low, metric.high))
-    return Cell(f"{text} {unit}".rstrip(), f"{low} to {high}\nn = {count(metric.n)}")
+    tested = "" if p is None else f"\np = {p:.2g}"
+    return Cell(f"{text} {unit}".rstrip(), f"{low} to {high}\nn = {count(metric.n)}{tested}")
 
 
 def point(metric: Metric) -> Point:
