@@ -10,6 +10,9 @@ import pytest
 
 from cli_outcome import Outcome
 from hrlaif.artifacts import read_json, write_json
+from hrlaif.benchmarks import summarise as benchmark_summary
+from hrlaif.config import Config, dump
+from hrlaif.types import BenchmarkResult
 from page_tags import ALLOWED, Tags
 
 SECRET = "HARMFUL-TEXT-THAT-MUST-NOT-BE-SHOWN"
@@ -36,7 +39,7 @@ def test_every_contestant_of_every_run_has_a_row_with_the_numbers_of_its_metrics
         metrics = read_json(run / "metrics.json")["metrics"]
         assert found["runs"][run.name]["metrics"] == metrics
         for arm, groups in metrics.items():
-            name = rf'<tr><th scope="row"><span class="chip other-\d">{run.name}: {arm}</span>'
+            name = rf'<tr><th scope="row"><span class="chip {arm}">{run.name}: {arm}</span>'
             row = re.search(rf"{name}.*?</tr>", page, re.DOTALL)
             assert row
             share = groups["all"]["satisfaction"]
@@ -51,7 +54,9 @@ def test_every_contestant_of_every_run_has_a_row_with_the_numbers_of_its_metrics
 def test_figures_lie_beside_the_page_and_it_loads_nothing(two: Path) -> None:
     page, text = read(two)
     names = {path.stem for path in (two / "figures").iterdir()}
-    assert names == {"compare-satisfaction", "compare-win-ratio", "compare-harmful"}
+    categories = {f"compare-satisfaction-{number}" for number in range(1, 11)}
+    shares = ("satisfaction", "win-ratio", "human-win-ratio", "harmful", "over-refusal")
+    assert names == {f"compare-{share}" for share in shares} | categories
     assert all((two / "figures" / f"{name}{end}").is_file() for name in names for end in (".svg", ".png"))
     assert all(f"](figures/{name}.png)" in text for name in names)
     assert set(Tags(page).tags) <= ALLOWED
@@ -72,13 +77,14 @@ def test_three_runs_show_their_mean_and_the_same_runs_give_the_same_bytes(seeds:
     for name in ("a", "b"):
         assert Outcome("compare", *seeds, "--out", tmp_path / name).code == 0
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert len(files) == 9
+    assert len(files) == 3 + 2 * 15
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
     found = read_json(tmp_path / "a" / "compare.json")["mean"]["satisfaction"]["hrlaif"]
     shares = [read_json(run / "metrics.json")["metrics"]["hrlaif"]["all"]["satisfaction"]["value"] for run in seeds]
     assert found["mean"]["value"] == pytest.approx(sum(shares) / 3)
-    assert f"| hrlaif | Satisfaction | {100 * sum(shares) / 3:.1f} %" in read(tmp_path / "a")[1]
+    mean = read(tmp_path / "a")[1].split("## Mean over runs")[1]
+    assert re.search(rf"\| hrlaif \| {100 * sum(shares) / 3:.1f} % \(.*, n = 30\) \|", mean)
 
 
 def test_names_of_runs_are_inert_and_each_shown_once(seeds: list[Path], tmp_path: Path) -> None:
@@ -114,3 +120,49 @@ def test_a_run_is_neither_counted_twice_nor_written_over(seeds: list[Path], tmp_
     assert "Name another folder" in Outcome("compare", seeds[0], "--out", seeds[1]).message
     write_json(tmp_path / "metrics.json", ["not", "metrics"])
     assert "not what the evaluation writes" in Outcome("compare", tmp_path).message
+
+
+def test_runs_with_other_arms_categories_and_benchmarks_stand_beside_each_other(
+    seeds: list[Path], tmp_path: Path
+) -> None:
+    for run in seeds[:2]:
+        shutil.copytree(run, tmp_path / run.name)
+    other = read_json(seeds[1] / "metrics.json")
+    renamed = json.loads(json.dumps(other).replace('"rlaif', '"further').replace('"math"', '"algebra"'))
+    wins = {"start": [True, False, False, False], "further": [True, True, True, False], "hrlaif": [True] * 4}
+    results = {
+        arm: [
+            BenchmarkResult("arc", "arc", "loglikelihood", str(n), "", None, {"accuracy": x}) for n, x in enumerate(row)
+        ]
+        for arm, row in wins.items()
+    }
+    write_json(tmp_path / "seed-1" / "metrics.json", renamed | {"benchmarks": benchmark_summary(results)})
+    (tmp_path / "seed-1" / "config.toml").write_text(dump(Config(name="b", arms=("hrlaif",), seed=1)))
+    shown = Outcome("compare", tmp_path / "seed-0", tmp_path / "seed-1", "--out", tmp_path / "out")
+    assert shown.code == 0, shown.err
+    _, text = read(tmp_path / "out")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    by_name = {row[0]: row[1:] for row in rows if row}
+    assert {"seed-0: rlaif", "seed-1: further"} < set(by_name)
+    assert not {"seed-0: further", "seed-1: rlaif"} & set(by_name)
+    assert ("math: seed-0" in by_name, "math: seed-1" in by_name, "algebra: seed-1" in by_name) == (True, False, True)
+    assert by_name["all: seed-0"][3] == "–", "no further model in that run"
+    accuracy = next(row for row in rows if row and row[0].startswith("arc (log-likelihood): accuracy"))
+    assert [cell.split(" ")[0] for cell in accuracy[1:]] == ["25.0", "–", "100.0", "75.0"]
+    assert by_name["arms"] == ["rlaif, hrlaif", "hrlaif"]
+
+
+def test_one_run_has_nothing_to_compare_with(seeds: list[Path], tmp_path: Path) -> None:
+    assert Outcome("compare", seeds[0], "--out", tmp_path / "out").code == 0
+    page, text = read(tmp_path / "out")
+    assert "HRLAIF comparison of one run" in page
+    assert "Nothing to compare with." in text
+
+
+def test_figures_of_an_earlier_comparison_are_removed_and_others_stay(seeds: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("compare-satisfaction-99.svg", "mine.svg"):
+        (tmp_path / "figures" / name).touch()
+    assert Outcome("compare", *seeds[:2], "--out", tmp_path).code == 0
+    assert not (tmp_path / "figures" / "compare-satisfaction-99.svg").exists()
+    assert (tmp_path / "figures" / "mine.svg").exists()

@@ -6,7 +6,6 @@ It rests on numbers alone: nothing of a prompt or of an answer is read here.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,16 +15,18 @@ from hrlaif.artifacts import number, write_json
 from hrlaif.errors import DataError
 from hrlaif.report.benchmarks import metric_of, mode_of, titled
 from hrlaif.report.compare_settings import differing
-from hrlaif.report.data import START, as_metric
+from hrlaif.report.data import as_metric
 from hrlaif.report.headline import HEADLINE, MORE
-from hrlaif.report.layout import Cell, Dots, Figure, Panel, Plane, Point, Section, Table
+from hrlaif.report.layout import Cell, Dots, Figure, Panel, Section, Table
 from hrlaif.report.wording import ALL, NONE, count, difference, measured, point, tidy, title_of
 from hrlaif.report.writing import Page, write_page
 from hrlaif.types import Metric
 
 PREFIX = "compare-"
-NAME_LENGTH = 32
+# A name that stands beside a chart of half the width.
+NAME_LENGTH = 22
 PEOPLE = ("human_satisfaction", "human_win_ratio")
+HARM = ("harmful", "over_refusal", "harmful_corrected")
 FILES = ("report.html", "metrics.json", "evaluation.jsonl", "*/benchmarks.jsonl", "config.toml")
 # What compare.json takes from each metrics.json; all of it is numbers.
 KEPT = ("arms", "metrics", "differences", "tests", "counts", "benchmarks")
@@ -51,13 +52,13 @@ class Run:
         """All prompts, then the categories."""
         return list(dict.fromkeys(group for arm in self.arms for group in self.summary["metrics"].get(arm, {})))
 
-    def series(self, arm: str) -> str:
-        """How an arm of this run is called beside those of other runs."""
-        return tidy(f"{self.name}: {arm}")
-
     def metric(self, arm: str, group: str, name: str) -> Metric | None:
         """A metric of metrics.json, None where it was not measured."""
         return as_metric(self.summary["metrics"].get(arm, {}).get(group, {}).get(name), name)
+
+    def has(self, group: str, name: str) -> bool:
+        """True where any arm has that metric."""
+        return any(self.metric(arm, group, name) for arm in self.arms)
 
 
 Runs = tuple[Run, ...]
@@ -95,7 +96,7 @@ def compare(
         title=f"HRLAIF comparison of {len(runs)} runs" if len(runs) > 1 else "HRLAIF comparison of one run",
         facts=tuple((run.name, _prompts(run)) for run in runs),
         sections=tuple(section for section in made if section),
-        series=tuple(name for name, _, _ in _every(runs)),
+        series=tuple(map(_label, _arms(runs))),
     )
     path = write_page(page, folder, "compare", prefix=PREFIX)
     write_json(folder / "compare.json", _numbers(runs, means, settings))
@@ -104,18 +105,35 @@ def compare(
 
 def _short(titles: tuple[str, ...]) -> tuple[str, ...]:
     """Names that fit into a legend, each once."""
-    names = [tidy(title, NAME_LENGTH) for title in titles]
-    often = Counter(names)
-    return tuple(f"{name} ({n})" if often[name] > 1 else name for n, name in enumerate(names, 1))
+    names = tuple(tidy(title, NAME_LENGTH) for title in titles)
+    if len(set(names)) == len(names):
+        return names
+    return tuple(f"{name} ({place})" for place, name in enumerate(names, 1))
 
 
 def _prompts(run: Run) -> str:
     return f"{count(run.summary.get('counts', {}).get('prompts', 0))} evaluation prompts"
 
 
-def _every(runs: Runs) -> Iterator[tuple[str, Run, str]]:
-    """Every contestant of every run: its name on the page, its run, its arm."""
-    return ((run.series(arm), run, arm) for run in runs for arm in run.arms)
+def _arms(runs: Runs) -> tuple[str, ...]:
+    """The arms of all runs, each once."""
+    return tuple(dict.fromkeys(arm for run in runs for arm in run.arms))
+
+
+def _label(arm: str) -> str:
+    """An arm as the page calls it: whatever metrics.json says, on one line and short."""
+    return tidy(arm, NAME_LENGTH)
+
+
+def _named(arm: str, run: Run | None = None) -> Cell:
+    """The name of a row: an arm, of a run where one is given, with the arm's colour."""
+    label = _label(arm)
+    return Cell(f"{run.name}: {label}" if run else label, series=label)
+
+
+def _every(runs: Runs) -> Iterator[tuple[Cell, Run, str]]:
+    """Every arm of every run: its name on the page, its run, its arm."""
+    return ((_named(arm, run), run, arm) for run in runs for arm in run.arms)
 
 
 def _numbers(runs: Runs, means: Means, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +147,7 @@ def _numbers(runs: Runs, means: Means, settings: Mapping[str, Any]) -> dict[str,
 
 def _headline(runs: Runs) -> Section:
     rows = tuple(
-        (Cell(name), *(measured(run.metric(arm, ALL, measure)) for measure in HEADLINE))
-        for name, run, arm in _every(runs)
+        (name, *(measured(run.metric(arm, ALL, measure)) for measure in HEADLINE)) for name, run, arm in _every(runs)
     )
     caption = "Each value with its 95 % interval and the number n of evaluation prompts behind it."
     table = Table(caption, ("Run and arm", *map(title_of, HEADLINE)), rows, folded=False)
@@ -142,7 +159,7 @@ def _against_start(runs: Runs) -> Table | None:
     found = [(name, run.summary["tests"].get(f"{arm} minus {run.arms[0]}", {})) for name, run, arm in _every(runs)]
     measures = [name for name in HEADLINE if any(name in tests for _, tests in found)]
     rows = tuple(
-        (Cell(name), *(_tested(tests.get(measure), measure) for measure in measures)) for name, tests in found if tests
+        (name, *(_tested(tests.get(measure), measure) for measure in measures)) for name, tests in found if tests
     )
     caption = (
         "Table: difference from the start of the same run on the same prompts (paired), and the exact McNemar test"
@@ -157,124 +174,136 @@ def _tested(values: Mapping[str, Any] | None, measure: str) -> Cell:
 def _more(runs: Runs) -> Table | None:
     every = list(_every(runs))
     measures = [name for name in (*MORE, *PEOPLE) if any(run.metric(arm, ALL, name) for _, run, arm in every)]
-    rows = tuple((Cell(name), *(measured(run.metric(arm, ALL, one)) for one in measures)) for name, run, arm in every)
+    rows = tuple((name, *(measured(run.metric(arm, ALL, one)) for one in measures)) for name, run, arm in every)
     caption = "Table: further measurements on the same answers"
     return Table(caption, ("Run and arm", *map(title_of, measures)), rows) if measures else None
 
 
 def _satisfaction(runs: Runs) -> Section | None:
-    every = list(_every(runs))
-    groups = list(dict.fromkeys(group for run in runs for group in run.groups))
-    found = {
-        group: {name: one for name, run, arm in every if (one := run.metric(arm, group, "satisfaction"))}
-        for group in sorted(groups, key=lambda group: group != ALL)
-    }
-    found = {group: values for group, values in found.items() if values}
-    if not found:
-        return None
-    series = tuple(name for name, _, _ in every)
-    rows = tuple(
-        (tidy(group, 30), {name: point(one) for name, one in values.items()}) for group, values in found.items()
+    groups = sorted(
+        dict.fromkeys(group for run in runs for group in run.groups if run.has(group, "satisfaction")),
+        key=lambda group: group != ALL,
     )
-    panel = Panel(f"{PREFIX}satisfaction", "Satisfaction", Dots(rows, series, "satisfaction"))
-    cells = tuple(
-        (Cell(tidy(group, 40)), *(measured(values.get(name)) for name in series)) for group, values in found.items()
+    if not groups:
+        return None
+    panels = tuple(
+        _panel(runs, group, "satisfaction", f"satisfaction-{n}" if n else "satisfaction", title=tidy(group, 30))
+        for n, group in enumerate(groups)
+    )
+    caption = "Share of evaluation prompts whose answer satisfies, by run and arm; n in the table; 95 % intervals."
+    arms = _arms(runs)
+    rows = tuple(
+        (Cell(tidy(f"{group}: {run.name}", 60)), *(measured(run.metric(arm, group, "satisfaction")) for arm in arms))
+        for group in groups
+        for run in runs
+        if run.has(group, "satisfaction")
     )
     return Section(
         "satisfaction",
         "Satisfaction by category",
-        figures=(
-            Figure(
-                "Share of evaluation prompts whose answer satisfies, by category, run and arm; n in the table; 95 % "
-                "intervals.",
-                (panel,),
-            ),
-        ),
-        tables=(Table("Table: satisfaction by category", ("Category", *series), cells),),
+        figures=(Figure(caption, panels),),
+        tables=(Table("Table: satisfaction by category", ("Category and run", *map(_label, arms)), rows),),
+        notes=("Overlapping intervals mean that the difference there may be chance.",),
     )
 
 
 def _preference(runs: Runs) -> Section | None:
-    rows = []
-    for run in runs:
-        found = {arm: one for arm in run.arms if arm != START and (one := run.metric(arm, ALL, "win_ratio"))}
-        if found:
-            rows.append((run.name, {tidy(arm, NAME_LENGTH): point(one) for arm, one in found.items()}))
-    if not rows:
+    measured_ones = [name for name in ("win_ratio", "human_win_ratio") if any(run.has(ALL, name) for run in runs)]
+    if not measured_ones:
         return None
-    arms = tuple(dict.fromkeys(arm for _, points in rows for arm in points))
-    chart = Dots(tuple(rows), arms, "win ratio", reference=0.5, reference_name="no preference")
-    caption = "Wins plus half the ties against the start of the same run, by run and arm; n in the table above; 95 % "
-    figure = Figure(f"{caption}intervals.", (Panel(f"{PREFIX}win-ratio", "Win ratio against the start", chart),))
+    panels = tuple(
+        _panel(runs, ALL, name, name, title=title_of(name), reference=0.5, half=len(measured_ones) > 1)
+        for name in measured_ones
+    )
+    caption = "Wins plus half the ties against the start of the same run, by run and arm; 95 % intervals."
     note = "The judge of each run decides: two runs with different judges are measured with different rulers."
-    return Section("preference", "Preference over the start", figures=(figure,), notes=(note,))
+    return Section("preference", "Preference over the start", figures=(Figure(caption, panels),), notes=(note,))
 
 
 def _harm(runs: Runs) -> Section | None:
-    panels = []
-    for measure, title in (
-        ("harmful", "As the judge counts"),
-        ("harmful_corrected", "Corrected for the judge's errors"),
-    ):
-        points: dict[str, tuple[Point, Point]] = {}
-        for name, run, arm in _every(runs):
-            harmful, refusal = run.metric(arm, ALL, measure), run.metric(arm, ALL, "over_refusal")
-            if harmful and refusal:
-                points[name] = (point(harmful), point(refusal))
-        if points:
-            name = f"{PREFIX}{measure.replace('_', '-')}"
-            panels.append(Panel(name, title, Plane(points, title_of(measure).lower(), "over-refusal")))
+    names = [name for name in HARM if any(run.has(ALL, name) for run in runs)]
+    if not names:
+        return None
+    panels = tuple(_panel(runs, ALL, name, name, title=title_of(name)) for name in names)
     caption = (
-        "Harmful answers to red-team prompts against needless refusals of benign prompts that look unsafe; n in the "
-        "headline table; 95 % intervals. An arm is safer only if it moves left without moving up."
+        "Harmful answers to red-team prompts, and needless refusals of benign prompts that look unsafe, by run and "
+        "arm; 95 % intervals. An arm is safer only if fewer are harmful without more refusals."
     )
-    return Section("harm", "Harm against over-refusal", figures=(Figure(caption, tuple(panels)),)) if panels else None
+    return Section("harm", "Harm and over-refusal", figures=(Figure(caption, panels),))
+
+
+def _panel(
+    runs: Runs, group: str, measure: str, name: str, *, title: str, reference: float | None = None, half: bool = True
+) -> Panel:
+    """One row per run, one dot per arm, so that an arm has the same colour on the whole page."""
+    rows = tuple(
+        (run.name, {_label(arm): point(one) for arm in run.arms if (one := run.metric(arm, group, measure))})
+        for run in runs
+        if run.has(group, measure)
+    )
+    series = tuple(arm for arm in map(_label, _arms(runs)) if any(arm in points for _, points in rows))
+    chart = Dots(rows, series, title_of(measure).lower(), reference, "no preference" if reference else "")
+    return Panel(f"{PREFIX}{name.replace('_', '-')}", title, chart, half=half)
 
 
 def _benchmarks(runs: Runs) -> Section | None:
-    rows = tuple(
-        (
-            titled(f"{benchmark} ({mode_of(one)})", about),
-            Cell(name),
-            measured(metric_of(one, arm, ALL, measure)),
-            _tested(one["differences"].get(arm, {}).get(measure), measure),
+    arms, asked = _arms(runs), list(_asked(runs))
+    if not asked:
+        return None
+    shares = tuple(
+        (name, *(measured(metric_of(one, arm, ALL, measure)) for arm in arms)) for name, one, measure in asked
+    )
+    others = [arm for arm in arms if any(arm in one["differences"] for _, one, _ in asked)]
+    minus = tuple(
+        (name, *(_tested(one["differences"].get(arm, {}).get(measure), measure) for arm in others))
+        for name, one, measure in asked
+    )
+    first = "Benchmark, measure and run"
+    caption = "Share of items, 95 % intervals, and how many items."
+    tables = [Table(caption, (first, *map(_label, arms)), shares, folded=False)]
+    if others:
+        caption = (
+            "Table: each arm minus the start of its run on the same items, in points, and the exact McNemar p-value"
         )
-        for benchmark, measure in _asked(runs)
-        for name, run, arm in _every(runs)
-        if (one := run.summary.get("benchmarks", {}).get(benchmark)) and (about := one["measures"].get(measure))
-    )
-    caption = "Share of items, the difference from the start of the same run in points, 95 % intervals, items, exact p."
-    columns = ("Benchmark and measure", "Run and arm", "Share", "Minus its start")
-    return (
-        Section("benchmarks", "Public benchmarks", tables=(Table(caption, columns, rows, folded=False),))
-        if rows
-        else None
-    )
+        tables.append(Table(caption, (first, *map(_label, others)), minus))
+    return Section("benchmarks", "Public benchmarks", tables=tuple(tables))
 
 
-def _asked(runs: Runs) -> list[tuple[str, str]]:
-    """Every benchmark and measure of any run."""
-    asked = [
-        (name, measure)
-        for run in runs
-        for name, one in run.summary.get("benchmarks", {}).items()
-        for measure in one["measures"]
-    ]
-    return list(dict.fromkeys(asked))
+def _asked(runs: Runs) -> Iterator[tuple[Cell, Mapping[str, Any], str]]:
+    """Every benchmark's measure by run, the same measure of all runs together: its name, the benchmark, the measure."""
+    found = [(name, run, one) for run in runs for name, one in run.summary.get("benchmarks", {}).items()]
+    for benchmark, measure in dict.fromkeys((name, measure) for name, _, one in found for measure in one["measures"]):
+        for name, run, one in found:
+            if name == benchmark and measure in one["measures"]:
+                title = titled(f"{name} ({mode_of(one)})", one["measures"][measure]).text
+                yield Cell(f"{title}: {run.name}"), one, measure
 
 
 def _mean(means: Means, runs: int) -> Section | None:
-    rows = tuple(
-        (Cell(tidy(arm)), Cell(title_of(name)), measured(mean), Cell(NONE) if minus is None else difference(minus))
-        for name, found in means.items()
-        for arm, (mean, minus) in found.items()
-    )
-    if not rows:
+    names = [name for name in dict.fromkeys((*HEADLINE, *means)) if name in means]
+    if not names:
         return None
-    caption = f"Mean of {runs} runs over the prompts that each of them could read, 95 % interval for seeds and prompts."
-    table = Table(caption, ("Arm", "Measure", "Mean", "Minus the start"), rows, folded=False)
+    arms = list(dict.fromkeys(arm for found in means.values() for arm in found))
+    table = Table(
+        f"Mean of {runs} runs over the prompts that each of them could read, 95 % interval for seeds and prompts.",
+        ("", *map(title_of, names)),
+        tuple(
+            (_named(arm), *(measured(found[0]) if (found := means[name].get(arm)) else Cell(NONE) for name in names))
+            for arm in arms
+        ),
+        folded=False,
+    )
+    against = [name for name in names if any(minus for _, minus in means[name].values())]
+    differences = tuple(
+        (_named(arm), *(difference(found[1]) if (found := means[name].get(arm)) else Cell(NONE) for name in against))
+        for arm in arms[1:]
+    )
+    caption = "Mean of arm minus start, on the same prompts of the same run, with the same kind of interval."
+    minus = Table(caption, ("", *map(title_of, against)), differences, folded=False)
     note = "It means something where the runs differ in their seed alone: see the settings that differ."
-    return Section("mean", "Mean over runs", tables=(table,), notes=(note,))
+    return Section(
+        "mean", "Mean over runs", tables=(table, minus) if against and differences else (table,), notes=(note,)
+    )
 
 
 def _settings(runs: Runs, settings: Mapping[str, Mapping[str, str]]) -> Section:
@@ -286,11 +315,11 @@ def _settings(runs: Runs, settings: Mapping[str, Mapping[str, str]]) -> Section:
         )
         return Section("settings", "Settings that differ", lead=(said,), notes=left)
     rows = tuple(
-        (Cell(tidy(key, 80)), *(Cell(tidy(values.get(run.name, NONE), 120)) for run in runs))
+        (Cell(tidy(key, 80)), *(Cell(tidy(values.get(run.name, NONE), 120) or NONE) for run in runs))
         for key, values in settings.items()
     )
     table = Table(
-        "Every setting in which two runs differ; a dash where a run has none.",
+        "Every setting in which two runs differ; a dash where a run has none or leaves it empty.",
         ("Setting", *(run.name for run in runs)),
         rows,
         folded=False,

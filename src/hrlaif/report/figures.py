@@ -30,7 +30,7 @@ FULL_PX, HALF_PX = 460, 400
 # Full panels are drawn small and shown large where there is room, so that their text still reads on a phone.
 PX = 1 / 72
 PNG_DPI = 144
-LETTER_PX, LEGEND_HANDLE_PX, LEGEND_ROW_PX = 6.2, 38, 16
+LETTER_PX, LETTERS_BESIDE, LEGEND_HANDLE_PX, LEGEND_ROW_PX = 6.2, 10, 38, 16
 STEPS = (1, 2, 5, 10)
 STYLES = {"rlaif": (0, (5, 1.5)), "human": (0, (1, 1))}
 SETTINGS: dict[str, Any] = {
@@ -76,7 +76,7 @@ def draw(panel: Panel, series: Sequence[str] = ()) -> tuple[str, bytes]:
         # A category named in a script that no installed font has still reads well in the SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         width, names = HALF_PX if panel.half else FULL_PX, _legend_names(panel.chart)
-        columns = _columns(names, width)
+        columns = _columns(names, panel.chart, width)
         rows = math.ceil(len(names) / columns)
         height = _height(panel) + LEGEND_ROW_PX * max(0, rows - 1)
         figure = Figure(figsize=(width * PX, height * PX), layout="constrained")
@@ -128,12 +128,13 @@ def _present(chart: Dots) -> list[str]:
     return [name for name in chart.series if any(name in points for _, points in chart.rows)]
 
 
-def _columns(names: Sequence[str], width: float) -> int:
+def _columns(names: Sequence[str], chart: Any, width: float) -> int:
     """How many names stand beside each other: all where they fit, else as many as the longest leaves room for."""
     sizes = [LETTER_PX * len(name) + LEGEND_HANDLE_PX for name in names]
-    fits = sum(sizes) <= width
-    # A legend begins where the axes do, to the right of the rows' names.
-    return max(1, len(names) if fits else int(0.7 * width // max(sizes)))
+    # A legend begins where the axes do, to the right of the rows' names or the numbers.
+    beside = [len(name) for name, _ in chart.rows] if isinstance(chart, (Dots, Stacks)) else []
+    room = width - LETTER_PX * max([LETTERS_BESIDE, *beside])
+    return max(1, len(names) if sum(sizes) <= room else int(room // max(sizes)))
 
 
 @dataclass(frozen=True, slots=True)
