@@ -257,17 +257,25 @@ def report(
 
 @app.command()
 @_reported
-def compare(folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]) -> None:
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a page (HTML, Markdown, figures, JSON) there instead.")
+    ] = None,
+) -> None:
     """Show arms and runs side by side, and a mean of runs."""
-    from hrlaif.artifacts import read_json
-    from hrlaif.evaluation import compare_runs, mean_of_folders
+    from hrlaif.evaluation import compare_runs, mean_table, means_of_folders, read_summaries
 
-    names = {folder.resolve().name for folder in folders}
-    titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
-    summaries = [read_json(folder / "metrics.json") for folder in folders]
-    _print_table(compare_runs(dict(zip(titles, summaries, strict=True))))
-    if mean := mean_of_folders(folders):
-        _print_table(mean)
+    summaries = read_summaries(folders)
+    means = means_of_folders(folders)
+    if out is not None:
+        from hrlaif import report
+
+        print(f"Comparison: {report.compare(dict(zip(summaries, folders, strict=True)), summaries, means, out)}")
+        return
+    _print_table(compare_runs(summaries))
+    if means:
+        _print_table(mean_table(means, runs=len(folders)))
 
 
 cli_handoff.add_to(app, _reported)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hrlaif.artifacts import write_json, write_records
-from hrlaif.config import Config
+from hrlaif.config import Config, dump
 from hrlaif.evaluation import People, summarise
 from hrlaif.metrics import measured, wilson
 from hrlaif.red_team import archive, asr
@@ -364,6 +364,16 @@ COSTS = {
 @pytest.fixture(scope="session")
 def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three small runs that differ in their seed."""
+    home = tmp_path_factory.mktemp("runs")
+    folders = [build_run(home / f"seed-{seed}", per_category=6, seed=seed) for seed in range(3)]
+    for seed, folder in enumerate(folders):
+        (folder / "config.toml").write_text(dump(Config(name=folder.name, run_dir=str(folder), seed=seed)))
+    return folders
 
 
 @pytest.fixture

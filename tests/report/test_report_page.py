@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,10 @@ from hrlaif.config import Config
 from hrlaif.errors import DataError
 from hrlaif.report import write
 from hrlaif.report.data import load
-from hrlaif.report.page import SECTIONS, markdown_cell, markdown_quote
+from hrlaif.report.page import SECTIONS
+from hrlaif.report.writing import markdown_cell, markdown_quote
 from hrlaif.types import Evaluation, Judgement, Verdict
+from page_tags import ALLOWED, Tags
 
 SECRET = "HARMFUL-TEXT-THAT-MUST-NOT-BE-SHOWN"
 HOSTILE = (
@@ -25,30 +26,6 @@ HOSTILE = (
 )
 # A section of the page, or a file of records in the run folder.
 LOCAL = re.compile(r"#[\w-]+|[\w/]+\.jsonl")
-ALLOWED = {
-    *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section", "article", "footer"),
-    *("h1", "h2", "h3", "p", "a", "ul", "li", "bdi", "div", "span", "small", "pre", "details", "summary"),
-    *("table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption"),
-    *("svg", "g", "path", "use", "defs", "clippath", "rect", "text"),
-}
-
-
-class Tags(HTMLParser):
-    """Collects every tag, attribute and text that a browser would see."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 def read(folder: Path) -> tuple[str, str]:

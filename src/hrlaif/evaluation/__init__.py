@@ -3,9 +3,9 @@
 from hrlaif.evaluation.evaluate import START, evaluate
 from hrlaif.evaluation.monitors import kept_steps
 from hrlaif.evaluation.people import People
-from hrlaif.evaluation.runs import mean_of_folders, mean_of_runs
+from hrlaif.evaluation.runs import mean_table, means_of_folders, means_of_runs
 from hrlaif.evaluation.summary import summarise
-from hrlaif.evaluation.table import compare_runs, table
+from hrlaif.evaluation.table import compare_runs, read_summaries, table
 
 __all__ = [
     "START",
@@ -13,8 +13,10 @@ __all__ = [
     "compare_runs",
     "evaluate",
     "kept_steps",
-    "mean_of_folders",
-    "mean_of_runs",
+    "mean_table",
+    "means_of_folders",
+    "means_of_runs",
+    "read_summaries",
     "summarise",
     "table",
 ]

@@ -14,31 +14,30 @@ from hrlaif.types import Evaluation, Metric, Verdict
 _WON = {Verdict.FIRST: 1.0, Verdict.TIE: 0.5, Verdict.SECOND: 0.0}
 _WIN_RATIO = "win_ratio"
 Rows = Mapping[str, Mapping[str, Evaluation]]
+Means = Mapping[str, Mapping[str, tuple[Metric, Metric | None]]]
 Reader = Callable[[Mapping[str, Evaluation]], float | None]
 
 
-def mean_of_folders(folders: Sequence[Path]) -> list[list[str]]:
-    """`mean_of_runs` of run folders; nothing where a run has no evaluation, or nothing can be averaged."""
+def means_of_folders(folders: Sequence[Path]) -> Means:
+    """`means_of_runs` of run folders; nothing where a run has no evaluation."""
     files = [folder / "evaluation.jsonl" for folder in folders]
     if len(files) < FEWEST_RUNS or not all(file.exists() for file in files):
-        return []
-    table = mean_of_runs([list(read_records(file, Evaluation)) for file in files])
-    return table if len(table) > 1 else []
+        return {}
+    return means_of_runs([list(read_records(file, Evaluation)) for file in files])
 
 
-def mean_of_runs(runs: Sequence[Sequence[Evaluation]]) -> list[list[str]]:
-    """One row per measure and arm that all runs have: the mean, and the mean of arm minus start, as text.
+def means_of_runs(runs: Sequence[Sequence[Evaluation]]) -> Means:
+    """By measure and arm that all runs have: the mean, and the mean of arm minus start (None for the start itself).
 
-    A measure counts the prompts that it can read in every run. The header alone where there are fewer than three runs
-    or none of their prompts is the same. What differs between the runs besides the seed is for the caller to know.
+    A measure counts the prompts that it can read in every run. Nothing where there are fewer than three runs or none of
+    their prompts is the same. What differs between the runs besides the seed is for the caller to know.
     """
-    header = [["Measure", "Arm", f"Mean of {len(runs)} runs [low, high]", "Minus the start"]]
     by_prompt = [_by_prompt(rows) for rows in runs]
     arms = [list(dict.fromkeys(row.arm for row in rows)) for rows in runs]
     if len(runs) < FEWEST_RUNS:
-        return header
+        return {}
     start, *others = [arm for arm in arms[0] if all(arm in found for found in arms)] or [""]
-    table = []
+    means: dict[str, dict[str, tuple[Metric, Metric | None]]] = {}
     for name in (*SHARES, _WIN_RATIO):
         if name not in MEASURES:
             continue
@@ -48,8 +47,19 @@ def mean_of_runs(runs: Sequence[Sequence[Evaluation]]) -> list[list[str]]:
                 continue
             unlike = arm != start and name in SHARES
             minus = _mean(by_prompt, _difference(name, arm, start), DIFFERENCE) if unlike else None
-            table.append([MEASURES[name], arm, cell(found), NONE if minus is None else cell(minus)])
-    return header + table
+            means.setdefault(name, {})[arm] = (found, minus)
+    return means
+
+
+def mean_table(means: Means, *, runs: int) -> list[list[str]]:
+    """One row per measure and arm, as text, under a header."""
+    header = ["Measure", "Arm", f"Mean of {runs} runs [low, high]", "Minus the start"]
+    rows = [
+        [MEASURES[name], arm, cell(mean), NONE if minus is None else cell(minus)]
+        for name, of_arm in means.items()
+        for arm, (mean, minus) in of_arm.items()
+    ]
+    return [header, *rows]
 
 
 def _by_prompt(rows: Sequence[Evaluation]) -> Rows:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from hrlaif.artifacts import read_json
+from hrlaif.errors import DataError
 from hrlaif.types import Metric
 
 NONE = "–"
@@ -42,6 +45,27 @@ def _benchmarks(summary: Summary) -> Iterator[list[str]]:
         for measure, about in one["measures"].items():
             cells = [_cell(one["metrics"][arm][ALL].get(measure)) for arm in summary["arms"]]
             yield [f"{name} ({one['mode']}): {about['title']}, %", *cells]
+
+
+def read_summaries(folders: Sequence[Path]) -> dict[str, Summary]:
+    """metrics.json of each run, by the folder's name, or by its path where names repeat.
+
+    Raises:
+        DataError: A folder is named twice, or has no metrics.json of an evaluation; one message names all of these.
+    """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise DataError("A run folder is named twice: it would count twice. Name each once.")
+    if missing := [str(folder) for folder in folders if not (folder / "metrics.json").is_file()]:
+        raise DataError(f"{', '.join(missing)}: no metrics.json there. Evaluate first, with `hrlaif evaluate RUN`.")
+    names = {folder.resolve().name for folder in folders}
+    titles = [folder.resolve().name if len(names) == len(folders) else str(folder) for folder in folders]
+    summaries = {title: read_json(folder / "metrics.json") for title, folder in zip(titles, folders, strict=True)}
+    for folder, summary in zip(folders, summaries.values(), strict=True):
+        if not isinstance(summary, dict) or not {"arms", "metrics", "tests"} <= set(summary):
+            raise DataError(
+                f"{folder / 'metrics.json'}: not what the evaluation writes. Run `hrlaif evaluate {folder}`."
+            )
+    return summaries
 
 
 def compare_runs(summaries: Mapping[str, Summary]) -> list[list[str]]:

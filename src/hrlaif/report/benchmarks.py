@@ -43,17 +43,24 @@ def benchmarks(run: RunData) -> Section | None:
 
 
 def _rows(run: RunData, name: str, one: Found) -> Iterator[tuple[Cell, ...]]:
-    mode = Cell(NAMED_AS.get(str(one["mode"]), str(one["mode"])))
+    mode = Cell(mode_of(one))
     for measure, about in one["measures"].items():
-        yield (_title(name, about), mode, *(measured(_metric(one, arm, ALL, measure)) for arm in run.series))
+        yield (titled(name, about), mode, *(measured(metric_of(one, arm, ALL, measure)) for arm in run.series))
 
 
-def _title(name: str, about: Found) -> Cell:
+def mode_of(one: Found) -> str:
+    """How the benchmark was asked, for readers."""
+    return NAMED_AS.get(str(one["mode"]), tidy(str(one["mode"])))
+
+
+def titled(name: str, about: Found) -> Cell:
+    """A benchmark's measure as the name of a row."""
     less = "" if about["more_is_better"] else " (less is better)"
     return Cell(tidy(f"{name}: {about['title']}{less}"))
 
 
-def _metric(one: Found, arm: str, group: str, measure: str) -> Metric | None:
+def metric_of(one: Found, arm: str, group: str, measure: str) -> Metric | None:
+    """One contestant's measure on a group of items, None where it was not measured."""
     return as_metric(one["metrics"].get(arm, {}).get(group, {}).get(measure), measure)
 
 
@@ -62,7 +69,7 @@ def _differences(run: RunData, name: str, one: Found) -> Iterator[tuple[Cell, ..
         found = {arm: one["differences"].get(arm, {}).get(measure) for arm in run.others}
         if any(found.values()):
             yield (
-                _title(name, about),
+                titled(name, about),
                 *(difference(as_metric(tested, measure), p=(tested or {}).get("p")) for tested in found.values()),
             )
 
@@ -76,8 +83,8 @@ def _by_category(run: RunData, name: str, one: Found) -> Table:
         (Cell(tidy(f"{category}: {about['title']}")), *cells)
         for category in _categories(one)
         for measure, about in one["measures"].items()
-        if any(_metric(one, arm, category, measure) for arm in run.series)
-        for cells in [[measured(_metric(one, arm, category, measure)) for arm in run.series]]
+        if any(metric_of(one, arm, category, measure) for arm in run.series)
+        for cells in [[measured(metric_of(one, arm, category, measure)) for arm in run.series]]
     )
     return Table(f"Table: {tidy(name)} by category", ("Category and measure", *run.series), rows)
 

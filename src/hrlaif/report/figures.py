@@ -10,7 +10,8 @@ import io
 import math
 import statistics
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -21,6 +22,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from hrlaif.report import palette
 from hrlaif.report.layout import Calibration, Curves, Dots, Grid, Histogram, Panel, Plane, Point, Stacks
 from hrlaif.report.svg import INK
 
@@ -28,29 +30,8 @@ FULL_PX, HALF_PX = 460, 400
 # Full panels are drawn small and shown large where there is room, so that their text still reads on a phone.
 PX = 1 / 72
 PNG_DPI = 144
-COLOURS = {
-    "start": "#868e99",
-    "rlaif": "#d9700f",
-    "hrlaif": "#1a86c9",
-    "win": "#1b8a7a",
-    "loss": "#a8487f",
-    "tie": "#8a919b",
-    "decided": "#1b8a7a",
-    "unreadable": "#b9a13c",
-    "train": "#4f7cac",
-    "evaluation": "#9db4c0",
-    "verifier": "#1b8a7a",
-    "reasoning": "#6fb7c9",
-    "judge": "#c98a2b",
-    "red team": "#a8487f",
-    "human": "#7a6fb0",
-    "cases": "#a8487f",
-    "tokens": "#4f7cac",
-    "baseline": "#868e99",
-}
-OTHERS = ("#4f7cac", "#9c7a3c", "#7a6fb0", "#5f8f5a")
+LETTER_PX, LETTERS_BESIDE, LEGEND_HANDLE_PX, LEGEND_ROW_PX = 6.2, 10, 38, 16
 STEPS = (1, 2, 5, 10)
-MARKERS = {"start": "o", "rlaif": "s", "hrlaif": "D", "human": "^"}
 STYLES = {"rlaif": (0, (5, 1.5)), "human": (0, (1, 1))}
 SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -80,8 +61,11 @@ SETTINGS: dict[str, Any] = {
 FALLBACK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei")
 
 
-def draw(panel: Panel) -> tuple[str, bytes]:
-    """One panel as SVG text (as matplotlib writes it) and as PNG."""
+def draw(panel: Panel, series: Sequence[str] = ()) -> tuple[str, bytes]:
+    """One panel as SVG text (as matplotlib writes it) and as PNG.
+
+    `series` are those of the whole page: one whose name has no colour of its own has the same in every panel.
+    """
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
     settings: Any = {**SETTINGS, "svg.hashsalt": panel.name, "font.family": fonts}
@@ -91,11 +75,17 @@ def draw(panel: Panel) -> tuple[str, bytes]:
     ):
         # A category named in a script that no installed font has still reads well in the SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=((HALF_PX if panel.half else FULL_PX) * PX, _height(panel) * PX), layout="constrained")
+        width, names = HALF_PX if panel.half else FULL_PX, _legend_names(panel.chart)
+        columns = _columns(names, panel.chart, width)
+        rows = math.ceil(len(names) / columns)
+        height = _height(panel) + LEGEND_ROW_PX * max(0, rows - 1)
+        figure = Figure(figsize=(width * PX, height * PX), layout="constrained")
         figure.set_facecolor("none")
         axes = figure.add_subplot(facecolor="none")
-        axes.set_title(panel.title, pad=10 if _legend_rows(panel) == 0 else 30)
-        _DRAWERS[type(panel.chart)](axes, panel.chart)
+        axes.set_title(panel.title, pad=10 if not rows else 14 + LEGEND_ROW_PX * rows)
+        _DRAWERS[type(panel.chart)](axes, panel.chart, _Looks(series))
+        if names:
+            _legend(axes, columns)
         vector, pixels = io.StringIO(), io.BytesIO()
         FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
         # The layout is found; the PNG keeps it.
@@ -117,34 +107,66 @@ def _height(panel: Panel) -> float:
     return 300 if isinstance(chart, (Plane, Calibration)) else 250
 
 
-def _legend_rows(panel: Panel) -> int:
-    chart = panel.chart
+def _legend_names(chart: Any) -> list[str]:
+    """What a legend has to name; nothing where there is one series only, or a grid."""
     if isinstance(chart, Dots):
-        return int(len(chart.series) > 1 or chart.reference is not None)
+        found = _present(chart)
+        named = [*(found if len(found) > 1 else ()), *((chart.reference_name,) if chart.reference is not None else ())]
+        return [name for name in named if name]
     if isinstance(chart, Stacks):
-        return int(len(chart.segments) > 1)
-    return int(not isinstance(chart, Grid))
+        return list(chart.segments) if len(chart.segments) > 1 else []
+    if isinstance(chart, Curves):
+        return list(chart.lines)
+    if isinstance(chart, Calibration):
+        return ["as stated", *chart.lines]
+    if isinstance(chart, Histogram):
+        return list(chart.values)
+    return list(chart.points) if isinstance(chart, Plane) else []
 
 
-def _colour(name: str, index: int = 0) -> str:
-    return COLOURS.get(name, OTHERS[index % len(OTHERS)])
+def _present(chart: Dots) -> list[str]:
+    return [name for name in chart.series if any(name in points for _, points in chart.rows)]
+
+
+def _columns(names: Sequence[str], chart: Any, width: float) -> int:
+    """How many names stand beside each other: all where they fit, else as many as the longest leaves room for."""
+    sizes = [LETTER_PX * len(name) + LEGEND_HANDLE_PX for name in names]
+    # A legend begins where the axes do, to the right of the rows' names or the numbers.
+    beside = [len(name) for name, _ in chart.rows] if isinstance(chart, (Dots, Stacks)) else []
+    room = width - LETTER_PX * max([LETTERS_BESIDE, *beside])
+    return max(1, len(names) if sum(sizes) <= room else int(room // max(sizes)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """How series are drawn on a page that has `series`; `index` counts where a name is not one of them."""
+
+    series: Sequence[str]
+
+    def colour(self, name: str, index: int = 0) -> str:
+        return palette.colour(name, palette.place(name, self.series, index=index))
+
+    def marker(self, name: str, index: int = 0) -> str:
+        return palette.marker(name, palette.place(name, self.series, index=index))
+
+
+def _labelled(name: str) -> str:
+    """A label that matplotlib shows: it leaves out those that begin with an underscore."""
+    return f"\u200b{name}" if name.startswith("_") else name
 
 
 def _legend(axes: Axes, columns: int) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(
-            handles,
-            names,
-            loc="lower left",
-            bbox_to_anchor=(-0.01, 1.0),
-            ncols=max(columns, 1),
-            borderaxespad=0.2,
-            borderpad=0.2,
-            handlelength=1.4,
-            handletextpad=0.5,
-            columnspacing=1.3,
-        )
+    axes.legend(
+        *axes.get_legend_handles_labels(),
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
+        borderpad=0.2,
+        handlelength=1.4,
+        handletextpad=0.5,
+        columnspacing=1.3,
+    )
 
 
 def _grid(axes: Axes, axis: str) -> None:
@@ -155,8 +177,8 @@ def _percent_axis(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
 
 
-def _dots(axes: Axes, chart: Dots) -> None:
-    present = [name for name in chart.series if any(name in points for _, points in chart.rows)]
+def _dots(axes: Axes, chart: Dots, looks: _Looks) -> None:
+    present = _present(chart)
     gap = 0.62 / max(len(present), 1)
     for index, name in enumerate(present):
         offset = (index - (len(present) - 1) / 2) * gap
@@ -166,13 +188,15 @@ def _dots(axes: Axes, chart: Dots) -> None:
             if name in points
         ]
         ys, points = [y for y, _ in found], [point for _, point in found]
-        colour = _colour(name, index)
+        colour = looks.colour(name, index)
         axes.hlines(
             ys, [p.low for p in points], [p.high for p in points], color=colour, linewidth=2, alpha=0.75, clip_on=False
         )
         values = [p.value for p in points]
-        label = name if len(present) > 1 else None
-        axes.plot(values, ys, MARKERS.get(name, "o"), color=colour, markersize=6, label=label, clip_on=False, zorder=3)
+        label = _labelled(name) if len(present) > 1 else None
+        axes.plot(
+            values, ys, looks.marker(name, index), color=colour, markersize=6, label=label, clip_on=False, zorder=3
+        )
     if chart.reference is not None:
         axes.axvline(
             chart.reference, color=INK, linewidth=1, linestyle=(0, (3, 3)), alpha=0.6, label=chart.reference_name
@@ -188,10 +212,9 @@ def _dots(axes: Axes, chart: Dots) -> None:
     _percent_axis(axes.xaxis)
     axes.set_xlabel(chart.axis)
     _grid(axes, "x")
-    _legend(axes, len(present) + 1)
 
 
-def _stacks(axes: Axes, chart: Stacks) -> None:
+def _stacks(axes: Axes, chart: Stacks, looks: _Looks) -> None:
     totals = [sum(row.get(segment, 0) for segment in chart.segments) for _, row in chart.rows]
     widest = max([*totals, 1])
     left = [0.0] * len(chart.rows)
@@ -202,8 +225,8 @@ def _stacks(axes: Axes, chart: Stacks) -> None:
             if chart.as_share
             else [float(c) for c in counts]
         )
-        colour = _colour(segment, index)
-        axes.barh(range(len(chart.rows)), widths, left=left, height=0.68, color=colour, label=segment)
+        colour = looks.colour(segment, index)
+        axes.barh(range(len(chart.rows)), widths, left=left, height=0.68, color=colour, label=_labelled(segment))
         for row, (width, counted) in enumerate(zip(widths, counts, strict=True)):
             share = width if chart.as_share else width / widest
             if len(chart.segments) > 1 and share > 0.016 * len(f"{counted:,}") + 0.03:
@@ -232,8 +255,6 @@ def _stacks(axes: Axes, chart: Stacks) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel(chart.axis)
     _grid(axes, "x")
-    if len(chart.segments) > 1:
-        _legend(axes, len(chart.segments))
 
 
 def _on(colour: str) -> str:
@@ -242,21 +263,22 @@ def _on(colour: str) -> str:
     return "#ffffff" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.3 else "#16191c"
 
 
-def _curves(axes: Axes, chart: Curves) -> None:
+def _curves(axes: Axes, chart: Curves, looks: _Looks) -> None:
     for index, (name, line) in enumerate(chart.lines.items()):
         xs, ys = [x for x, _ in line], [y for _, y in line]
-        colour = _colour(name, index)
+        colour = looks.colour(name, index)
         few = "o" if len(line) < 3 else ""
-        axes.plot(xs, ys, color=colour, linewidth=1.8, linestyle=STYLES.get(name, "-"), marker=few, label=name)
+        axes.plot(
+            xs, ys, color=colour, linewidth=1.8, linestyle=STYLES.get(name, "-"), marker=few, label=_labelled(name)
+        )
     axes.set_xlabel(chart.axis)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=STEPS))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=STEPS))
     axes.margins(x=0.02, y=0.1)
     _grid(axes, "y")
-    _legend(axes, len(chart.lines))
 
 
-def _histogram(axes: Axes, chart: Histogram) -> None:
+def _histogram(axes: Axes, chart: Histogram, looks: _Looks) -> None:
     every = [value for values in chart.values.values() for value in values]
     low, high = min(every), max(every)
     if high - low < 1e-9:
@@ -265,9 +287,9 @@ def _histogram(axes: Axes, chart: Histogram) -> None:
     bins = max(6, min(30, math.ceil(1.5 * math.sqrt(fewest))))
     edges = [low + (high - low) * i / bins for i in range(bins + 1)]
     for index, (name, values) in enumerate(chart.values.items()):
-        colour = _colour(name, index)
+        colour = looks.colour(name, index)
         shares = [1 / len(values)] * len(values)
-        axes.hist(values, edges, weights=shares, color=colour, alpha=0.3, label=name)
+        axes.hist(values, edges, weights=shares, color=colour, alpha=0.3, label=_labelled(name))
         axes.hist(values, edges, weights=shares, histtype="step", color=colour, linewidth=1.5)
         axes.axvline(statistics.median(values), color=colour, linewidth=1.6, linestyle=(0, (4, 2)))
     axes.set_xlabel(chart.axis)
@@ -276,25 +298,24 @@ def _histogram(axes: Axes, chart: Histogram) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=STEPS))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=STEPS))
     _grid(axes, "y")
-    _legend(axes, len(chart.values))
 
 
-def _plane(axes: Axes, chart: Plane) -> None:
+def _plane(axes: Axes, chart: Plane, looks: _Looks) -> None:
     for index, (name, (across, up)) in enumerate(chart.points.items()):
-        colour = _colour(name, index)
+        colour = looks.colour(name, index)
         axes.errorbar(
             [across.value],
             [up.value],
             xerr=_reach(across),
             yerr=_reach(up),
-            fmt=MARKERS.get(name, "o"),
+            fmt=looks.marker(name, index),
             color=colour,
             # Later points are smaller, so that one that lies under another still shows.
-            markersize=13 - 2.5 * index,
+            markersize=max(5.5, 13 - 2.5 * index),
             linewidth=2,
             alpha=0.9,
             clip_on=False,
-            label=name,
+            label=_labelled(name),
         )
     axes.set_xlim(0, _end(across for across, _ in chart.points.values()))
     axes.set_ylim(0, _end(up for _, up in chart.points.values()))
@@ -304,10 +325,9 @@ def _plane(axes: Axes, chart: Plane) -> None:
     axes.set_xlabel(f"{chart.across} (← less is better)")
     axes.set_ylabel(f"{chart.up} (← less is better)")
     _grid(axes, "both")
-    _legend(axes, len(chart.points))
 
 
-def _calibration(axes: Axes, chart: Calibration) -> None:
+def _calibration(axes: Axes, chart: Calibration, looks: _Looks) -> None:
     axes.plot([0.5, 1], [0.5, 1], color=INK, linewidth=1, linestyle=(0, (3, 3)), alpha=0.6, label="as stated")
     for index, (name, line) in enumerate(chart.lines.items()):
         points = [point for _, point in line]
@@ -317,13 +337,13 @@ def _calibration(axes: Axes, chart: Calibration) -> None:
             [predicted + aside for predicted, _ in line],
             [point.value for point in points],
             yerr=[[_reach(point)[side][0] for point in points] for side in (0, 1)],
-            fmt=MARKERS.get(name, "o"),
+            fmt=looks.marker(name, index),
             linestyle=STYLES.get(name, "-"),
-            color=_colour(name, index),
+            color=looks.colour(name, index),
             markersize=6,
             linewidth=1.6,
             clip_on=False,
-            label=name,
+            label=_labelled(name),
         )
     lowest = min(point.low for line in chart.lines.values() for _, point in line)
     axes.set_xlim(0.48, 1.0)
@@ -333,14 +353,13 @@ def _calibration(axes: Axes, chart: Calibration) -> None:
     axes.set_xlabel(chart.across)
     axes.set_ylabel(chart.up)
     _grid(axes, "both")
-    _legend(axes, len(chart.lines) + 1)
 
 
-def _grid_of_cells(axes: Axes, chart: Grid) -> None:
+def _grid_of_cells(axes: Axes, chart: Grid, _: _Looks) -> None:
     for (row, column), (hits, tries) in chart.cells.items():
         # Tries that all stayed unjudged are no zero.
         depth = 0.06 + 0.6 * hits / tries if tries else 0.0
-        axes.bar(column, 0.94, width=0.94, bottom=row - 0.47, color=COLOURS["cases"], alpha=depth, linewidth=0)
+        axes.bar(column, 0.94, width=0.94, bottom=row - 0.47, color=palette.COLOURS["cases"], alpha=depth, linewidth=0)
         size = 8.5 if len(chart.columns) > 10 else 9.5
         axes.text(column, row, f"{hits}/{tries}" if tries else "?", ha="center", va="center_baseline", fontsize=size)
     axes.set_xticks(range(len(chart.columns)), chart.columns, rotation=40, ha="right", rotation_mode="anchor")

@@ -12,10 +12,14 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number with what belongs to it: `detail` is its interval and count, shown smaller."""
+    """A number with what belongs to it: `detail` is its interval and count, shown smaller.
+
+    A cell that names a row gets the colour of `series`, or of the series that its text is.
+    """
 
     text: str
     detail: str = ""
+    series: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,36 +1,22 @@
-"""Writes the report: report.html (one file, nothing from elsewhere), report.md and the figures."""
+"""The report of a run: which sections it has, and what stands above them."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from hrlaif.artifacts import write_atomic, writing_to
 from hrlaif.config import Config
-from hrlaif.report import attacks, benchmarks, costs, headline, judge, people, results, safety, svg, training
+from hrlaif.report import attacks, benchmarks, costs, headline, judge, people, results, safety, training
 from hrlaif.report.cases import cases
 from hrlaif.report.data import RunData, load
-from hrlaif.report.layout import Panel, Section
+from hrlaif.report.layout import Section
 from hrlaif.report.monitors import monitors
 from hrlaif.report.red_team import red_team
 from hrlaif.report.reward_model import reward_model
 from hrlaif.report.wording import tidy
+from hrlaif.report.writing import Page, write_page
 
-try:
-    from hrlaif.report import figures
-except ModuleNotFoundError:  # matplotlib comes with the extra `report`; the tables need none
-    figures = None  # type: ignore[assignment]
-
-WITHOUT_FIGURES = (
-    "This report has no figures, because matplotlib is not installed. Every number is in the tables. For the figures: "
-    "pip install 'hrlaif[report]', then `hrlaif report` on this run again."
-)
 SHOWN = (
     "This report shows the texts of attacks and of answers that may be harmful, since --show-harmful asked for them. "
     "Do not pass it on; `hrlaif report` on this run hides them again."
@@ -102,24 +88,14 @@ def write(
     """
     run = _with_own_pairs(load(run_dir, config, show_harmful=show_harmful), facts or {})
     sections = tuple(_with_files(run_dir, made) for section in SECTIONS if (made := section(run)) is not None)
-    drawn = _draw(sections)
-    figures = run_dir / "figures"
-    _clear(figures, keep=set(drawn or {}))
-    for name, (element, pixels) in (drawn or {}).items():
-        write_atomic(figures / f"{name}.svg", svg.standalone(element).encode())
-        write_atomic(figures / f"{name}.png", pixels)
-    values: dict[str, Any] = {
-        "title": tidy(config.report.title or f"HRLAIF report: {config.name}", 200),
-        "facts": _facts(run, facts or {}),
-        "sections": sections,
-        "series": run.series,
-        "shown": SHOWN if show_harmful else "",
-        "without_figures": WITHOUT_FIGURES if drawn is None else "",
-        "svgs": {name: Markup(element) for name, (element, _) in (drawn or {}).items()},
-    }
-    for name, template in (("report.md", "page.md.txt"), ("report.html", "page.html")):
-        write_atomic(run_dir / name, _environment().get_template(template).render(values).encode("utf-8", "replace"))
-    return run_dir / "report.html"
+    page = Page(
+        title=tidy(config.report.title or f"HRLAIF report: {config.name}", 200),
+        facts=_facts(run, facts or {}),
+        sections=sections,
+        series=run.series,
+        shown=SHOWN if show_harmful else "",
+    )
+    return write_page(page, run_dir, "report")
 
 
 def _with_files(run_dir: Path, section: Section) -> Section:
@@ -135,29 +111,6 @@ def _with_own_pairs(run: RunData, facts: Mapping[str, object]) -> RunData:
     return dataclasses.replace(run, calibration={**run.calibration, **own})
 
 
-def _draw(sections: tuple[Section, ...]) -> dict[str, tuple[str, bytes]] | None:
-    """Every panel as (SVG element, PNG) by name; None without matplotlib."""
-    if figures is None:
-        return None
-    drawn = {}
-    for panel in (panel for section in sections for figure in section.figures for panel in figure.panels):
-        text, pixels = figures.draw(panel)
-        drawn[panel.name] = (svg.inline(text, name=panel.name, description=_description(panel)), pixels)
-    return drawn
-
-
-def _description(panel: Panel) -> str:
-    return f"{panel.title}; its numbers are in the table below"
-
-
-def _clear(figures: Path, *, keep: set[str]) -> None:
-    """Figures of an earlier report that this one does not have would only mislead."""
-    with writing_to(figures):
-        for path in (*figures.glob("*.svg"), *figures.glob("*.png")):
-            if path.stem not in keep:
-                path.unlink()
-
-
 def _facts(run: RunData, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     config = run.config
     own = {
@@ -169,32 +122,3 @@ def _facts(run: RunData, facts: Mapping[str, object]) -> tuple[tuple[str, str], 
     }
     named = {name: value for name, value in {**own, **facts}.items() if value is not None and name not in OWN_PAIRS}
     return tuple((tidy(name, 40), tidy(str(value), 200)) for name, value in named.items())
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hrlaif.report", "."),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.globals["css"] = Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
-    environment.filters["cell"] = markdown_cell
-    environment.filters["quoted"] = markdown_quote
-    return environment
-
-
-def markdown_cell(text: str) -> str:
-    """Text on one line in which nothing is markup: for Markdown tables and paragraphs."""
-    line = tidy(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark in "\\`*_[]|#!~$":
-        line = line.replace(mark, "\\" + mark)
-    return line
-
-
-def markdown_quote(text: str) -> str:
-    """Text as an indented code block, which no text can end."""
-    return "\n".join("    " + line for line in text.splitlines())
