@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,10 @@ def hosts() -> Iterator[tuple[Host, Host]]:
         _ip("netns", "del", two.name)
 
 
-def started(host: Host, first: Host, *command: str) -> subprocess.Popen[str]:
+def started(host: Host, first: Host, *command: str, program: Sequence[str] = ("-m", "hrlaif")) -> subprocess.Popen[str]:
     """`torchrun` with one process on a host, as docs/scale.md has it."""
     where = ["--nnodes", "2", "--node-rank", str(host.number), "--master-addr", first.address, "--nproc-per-node", "1"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", *where, "-m", "hrlaif", *command]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *where, *program, *command]
     path = os.pathsep.join(sys.path)
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": host.device, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.Popen(
@@ -141,3 +141,35 @@ def test_a_killed_process_ends_both_hosts_and_the_same_commands_end_as_one_proce
     record_property("steps kept, of all", f"{done} of {len(curve(ours))}")
     record_property("distance of the weights from one process's, relative", gap(ours, theirs))
     assert gap(ours, theirs) < 1e-4
+
+
+IMPATIENT = """
+import datetime
+from hrlaif.cli import main
+from hrlaif.nn import processes
+
+processes.PATIENCE = datetime.timedelta(seconds=30)
+main()
+"""
+
+
+def test_a_cut_cable_ends_both_hosts_once_they_have_waited_long_enough(
+    hosts: tuple[Host, Host], tiny_model: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run_folder(run, tiny_model, epochs=500)
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    program = [str(tmp_path / "impatient.py")]
+    agents = [started(host, hosts[0], "reward", str(run), program=program) for host in hosts]
+    checkpoints = run / "rlaif" / "reward.partial" / "checkpoints"
+    while not (checkpoints / "step-000003").exists() and all(agent.poll() is None for agent in agents):
+        time.sleep(0.01)
+    _ip("-n", hosts[1].name, "link", "set", hosts[1].device, "down").check_returncode()
+    try:
+        codes, said = ended(agents)
+    finally:
+        _ip("-n", hosts[1].name, "link", "set", hosts[1].device, "up").check_returncode()
+    assert 0 not in codes, said
+    # Each says it on its own: there is nobody to agree with.
+    assert said.count("error: lost contact with another process of this training") == 2, said
+    assert any(checkpoints.glob("step-??????"))

@@ -87,6 +87,15 @@ def _is_mine_to_say(error: BaseException, board: Board) -> bool:
     if not isinstance(error, LostError):
         reason = str(error) if isinstance(error, HrlaifError) else traceback.format_exc()
         return board.blame(reason, key="failed")
+    said: list[bool] = []
+    asking = threading.Thread(target=lambda: said.append(_is_first_of_the_lost(error, board)), daemon=True)
+    asking.start()
+    # A board behind a cut cable answers nothing for a quarter of an hour, until the system gives the connection up.
+    asking.join(3 * GRACE_S)
+    return said[0] if said else True
+
+
+def _is_first_of_the_lost(error: LostError, board: Board) -> bool:
     deadline = time.monotonic() + GRACE_S
     while time.monotonic() < deadline:
         if board.blamed("failed") is not None:
