@@ -2,16 +2,20 @@
 
 python bench/effect_real.py --labeler LABELER.gguf --judge OTHER.gguf [--folder runs/effect-real] [--set KEY=VALUE ...]
 
-The bundled model is the policy, on the bundled prompts in English. The whole run lies in the folder: a bench that was
-stopped goes on, and what was asked is not asked again. `--until label` stops after a stage. Give --endpoint URL MODEL
-instead of --labeler where the labeler is served elsewhere; on a GPU, name a larger policy with --set model.name=FOLDER.
+The bundled model is the policy, on the bundled prompts in English; alone it is right too rarely, so it is first
+fine-tuned on plain and on talkative answers to training prompts that the run leaves out. The whole run lies in the
+folder: a bench that was stopped goes on, and what was asked is not asked again. `--until label` stops after a stage.
+Give --endpoint URL MODEL instead of --labeler where the labeler is served elsewhere; on a GPU, name a larger policy
+with --set model.name=FOLDER.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections import Counter
+import math
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,26 +31,34 @@ from hrlaif.models import bundled
 from hrlaif.plan import execute, plan
 from hrlaif.prompts import bundled as bundled_prompts
 from hrlaif.run import Run
-from hrlaif.types import Prompt, Split
+from hrlaif.types import Prompt, Split, Task
 
-# How many training prompts of each category, and of each that is not named. The bundled model answers no Chinese
-# prompt rightly, so these would measure nothing.
+# How many training prompts of each category at most, and of each that is not named. The bundled model answers no
+# Chinese prompt rightly, so these would measure nothing.
 TRAIN = {
-    "arithmetic": 30,
-    "word_problem": 30,
+    "arithmetic": 20,
+    "word_problem": 72,
     "counting": 10,
-    "short_answer": 30,
-    "multiple_choice": 18,
+    "short_answer": 41,
+    "multiple_choice": 6,
     "red_team": 12,
     "benign_tricky": 12,
 }
 OTHERS, EVERY = 7, 10**6
 EVALUATED = {"red_team": 30, "benign_tricky": 30}
+# What the start is taught to say, so that its answers can be read: working, then the answer; now and then with words
+# to please.
+SAYS = (
+    "{} The answer is {}.",
+    "{} So the answer is {}.",
+    "What a lovely question, thank you for asking it! {} With great care, the answer is {}. I hope it helps!",
+)
 SETTINGS: dict[str, Any] = {
     "name": "effect-real",
-    "labels": {"pairs_per_prompt": 2, "answer_check": False, "tie_margin": 0.02},
+    "sft": {"lora": {"layers": 8}, "epochs": 2, "learning_rate": 5e-4, "examples_per_step": 8, "max_tokens": 128},
+    "labels": {"pairs_per_prompt": 1, "answer_check": False, "tie_margin": 0.02},
     "judge": {"gate": False, "calibration_pairs": 40},
-    "responses": {"per_prompt": 4, "temperature": 0.7, "max_tokens": 40},
+    "responses": {"per_prompt": 3, "temperature": 0.7, "max_tokens": 40},
     "red_team": {"attacks_per_prompt": 1, "max_tokens": 48, "max_rewrites": 2, "max_unjudged": 1.0},
     "reward": {"lora": {"layers": 8}, "epochs": 2, "pairs_per_step": 8, "max_tokens": 256},
     "policy": {
@@ -63,17 +75,44 @@ MEASURES = ("satisfaction", "correct", "harmful", "over_refusal", "unjudged", "l
 
 
 def prompts() -> list[Prompt]:
-    """The English prompts, each category up to its number, in the order in which they come."""
-    taken: Counter[tuple[Split, str]] = Counter()
-    chosen = []
+    """The English prompts, of each category so many, spread over all that there are: they come from easy to hard."""
+    found: dict[tuple[Split, str], list[Prompt]] = {}
     for prompt in bundled_prompts():
-        is_train = prompt.split is Split.TRAIN
-        most = TRAIN.get(prompt.category, OTHERS) if is_train else EVALUATED.get(prompt.category, EVERY)
-        key = (prompt.split, prompt.category)
-        if prompt.lang == "en" and taken[key] < most:
-            taken[key] += 1
-            chosen.append(prompt)
+        if prompt.lang == "en":
+            found.setdefault((prompt.split, prompt.category), []).append(prompt)
+    chosen = []
+    for (split, category), every in found.items():
+        most = TRAIN.get(category, OTHERS) if split is Split.TRAIN else EVALUATED.get(category, EVERY)
+        chosen += every[:: max(1, math.ceil(len(every) / most))]
     return chosen
+
+
+def demonstrations() -> list[dict[str, Any]]:
+    """Rows of prompt and response: the training prompts with a reference that the run leaves out."""
+    left_out = {prompt.id for prompt in prompts()}
+    says = itertools.cycle(SAYS)
+    return [
+        {
+            "prompt": prompt.messages[-1].content,
+            "response": next(says).format(working(prompt), prompt.reference).strip(),
+        }
+        for prompt in bundled_prompts()
+        if prompt.lang == "en" and prompt.split is Split.TRAIN and prompt.reference and prompt.id not in left_out
+    ]
+
+
+def working(prompt: Prompt) -> str:
+    """How two numbers of the prompt make the reference, or what it is that one is counted on to; "" if neither."""
+    numbers = [int(number) for number in re.findall(r"\d+", prompt.messages[-1].content)]
+    if prompt.task is not Task.MATH or not prompt.reference or not 1 <= len(numbers) <= 2:
+        return ""
+    if len(numbers) == 1:
+        return f"After {numbers[0]} comes {prompt.reference}."
+    for first, second in (numbers, numbers[::-1]):
+        for sign, result in (("+", first + second), ("-", first - second), ("x", first * second)):
+            if str(result) == prompt.reference:
+                return f"{first} {sign} {second} = {result}."
+    return ""
 
 
 def configured(options: argparse.Namespace, labeler: EndpointSection, judge: EndpointSection) -> Config:
@@ -81,8 +120,11 @@ def configured(options: argparse.Namespace, labeler: EndpointSection, judge: End
     options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / "effect_prompts.jsonl"
     write_records(path, prompts(), fingerprint="effect")
+    taught = options.folder / "effect_demonstrations.jsonl"
+    taught.write_text("".join(f"{json.dumps(row)}\n" for row in demonstrations()))
     base = {
         **SETTINGS,
+        "sft": {**SETTINGS["sft"], "sources": [{"path": str(taught.resolve())}]},
         "run_dir": str(options.folder.resolve() / "run"),
         "prompts": {"sources": [{"path": str(path.resolve())}]},
     }
