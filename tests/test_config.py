@@ -183,10 +183,14 @@ def test_hub_names_and_the_bundled_model_are_no_paths(tmp_path: Path) -> None:
 def test_prompts_may_come_from_an_address_but_no_password_and_no_run_folder(tmp_path: Path) -> None:
     config = configuration.load(write(tmp_path, '[[prompts.sources]]\npath = "s3://bucket/prompts-*.jsonl.zst"'))
     assert config.prompts.sources[0].path == "s3://bucket/prompts-*.jsonl.zst"
-    shown = message(tmp_path, '[[prompts.sources]]\npath = "ftp://me:secret@host/a.jsonl"')
-    assert "prompts.sources.0.path: " in shown
-    assert "holds a password" in shown
-    assert "secret" not in shown
+    for address, told in (
+        ("ftp://me:secret@host/a.jsonl", "holds a password"),
+        ("zip://a.jsonl::https://me:secret@host/a.zip", "holds a password"),
+        ("https://host/a.jsonl?signature=secret", "holds a query"),
+    ):
+        shown = message(tmp_path, f'[[prompts.sources]]\npath = "{address}"')
+        assert f"prompts.sources.0.path: {told}" in shown
+        assert "secret" not in shown
     assert "run_dir: " in message(tmp_path, 'run_dir = "s3://bucket/run"')
 
 
@@ -285,7 +289,14 @@ def test_a_ledger_for_many_hosts_has_an_address_without_a_password(values: dict[
     [
         ('{ name = "rlaif", path = "x" }', "'rlaif' is taken by the run itself"),
         ('{ name = "a" }', "'a' needs either a path or a url"),
+        ('{ name = "RLAIF", path = "x" }', "'RLAIF' is taken by the run itself"),
         ('{ name = "a", path = "x" }, { name = "a", path = "y" }', "two models are called 'a'"),
+        ('{ name = "a", path = "x" }, { name = "A", path = "y" }', "two models are called 'a'"),
+        (f'{{ name = "{"a" * 33}", path = "x" }}', "at most 32 characters"),
+        (
+            '{ name = "a", url = "http://h/v1", model = "m" }, { name = "b", url = "http://k/v1", model = "m" }',
+            "two addresses serve a model 'm'",
+        ),
         ('{ name = "a", url = "http://h/v1", model = "m" }', "benchmark 'b' compares log-likelihoods"),
     ],
 )

@@ -137,6 +137,13 @@ def test_shards_are_one_source_in_the_order_of_their_names_wherever_they_lie(
     assert last.partition("/")[0] == source.partition("/")[0]
 
 
+def test_a_pattern_is_the_files_name_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "run [1]"
+    folder.mkdir()
+    (folder / "p-1.jsonl").write_text('{"prompt": "a"}\n')
+    assert [row.values for row in read(folder / "p-*.jsonl")] == [{"prompt": "a"}]
+
+
 def test_other_content_at_the_same_address_is_another_input(in_memory: str) -> None:
     section = PromptsSection(sources=(PromptSource(path=f"{in_memory}/p-*.jsonl"),))
     before = [file_hash(file) for file in input_files(section)]

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from hrlaif.errors import DataError, HrlaifError
-from hrlaif.storage import File, Remote
+from hrlaif.storage import File, Remote, reaching
 
 _UNREADABLE: tuple[type[Exception], ...] = (OSError,)
 try:
@@ -72,7 +72,7 @@ def file_hash(path: File) -> str:
     """SHA-256 of a file's bytes; at an address, what its file system says of them where it says something."""
     if isinstance(path, Remote) and (version := path.version()) is not None:
         return version
-    with path.open("rb") as file:
+    with reaching(str(path)), path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)

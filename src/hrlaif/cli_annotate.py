@@ -181,13 +181,13 @@ def _answers(
     from hrlaif.human_eval import arm_items, comparisons
     from hrlaif.types import Prompt, Response
 
-    arms = config.contestants
     asked = list(artifacts.read_records(folder / "prompts.jsonl", Prompt))
     answers = {
         arm: {one.prompt_id: one for one in artifacts.read_records(folder / "answers" / f"{arm}.jsonl", Response)}
-        for arm in arms
+        for arm in config.contestants
     }
-    pairs = comparisons(compare, arms)
+    models = [one.name for one in config.evaluation.models]
+    pairs = comparisons(compare, ("start", *config.arms), models)
     found, same = arm_items(asked, answers, pairs, most_prompts=most_prompts)
     return found, same, ",".join(f"{first}:{second}" for first, second in pairs)
 

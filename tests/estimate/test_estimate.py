@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import json
@@ -17,13 +18,18 @@ import pytest
 from hrlaif import config as configuration
 from hrlaif import pipeline
 from hrlaif.artifacts import write_manifest
-from hrlaif.config import Config, PanelMember
+from hrlaif.config import Config, ContestantSection, EndpointSection, PanelMember
 from hrlaif.errors import ConfigError
 from hrlaif.estimate import Assumptions, estimate, parse_assumptions, remarks, table
+from hrlaif.estimate.counting import Asked
+from hrlaif.estimate.summary import _latency_s
+from hrlaif.models.base import ChatReply
 from hrlaif.models.http_sampler import HttpSampler
+from hrlaif.models.ledger import Ledger
 from hrlaif.models.scripted import ScriptedServer, completion
 from hrlaif.plan import execute, plan
 from hrlaif.run import Run
+from hrlaif.types import Finish
 
 CONFIG = """
 [judge]
@@ -286,6 +292,16 @@ def test_what_was_paid_for_is_not_paid_again(before_and_after: tuple[dict[str, A
         if row["part"] == "judge" and row["stage"] in purposes:
             assert row["paid_calls"] == actual[purposes[row["stage"]]]
             assert (row["calls"]["high"], row["usd"]["high"]) == (0, 0)
+
+
+def test_how_long_a_further_model_takes_is_known_from_its_own_calls(tmp_path: Path) -> None:
+    other = ContestantSection(name="large", url="http://127.0.0.1:9/v1", model="m")
+    judge = Asked("judge", "j", (EndpointSection(url="http://127.0.0.1:9/v1", model="j"),))
+    with Ledger(tmp_path / "calls.sqlite") as ledger:
+        for key, purpose, seconds in ((b"1", "evaluation", 1.0), (b"2", "answers/large", 9.0)):
+            reply = ChatReply("A", Finish.STOP, "m")
+            asyncio.run(ledger.put(key, reply, purpose=purpose, seconds=seconds))
+        assert [_latency_s(one, ledger, None) for one in (judge, Asked("large", "m", (other,)))] == [1.0, 9.0]
 
 
 def test_price_and_time_follow_from_tokens_prices_and_limits(tiny: Config) -> None:

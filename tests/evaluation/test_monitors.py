@@ -42,6 +42,14 @@ def test_an_arm_that_answers_as_the_start_does_trips_nothing() -> None:
     assert not any("says" in one for one in found.values())
 
 
+def test_a_model_that_the_run_did_not_train_is_read_and_not_judged() -> None:
+    wordy = [row("large", f"p{k}", "word " * 50) for k in range(10)]
+    by_arm = {arm: {one.prompt_id: one for one in rows} for arm, rows in (("start", plain("start")), ("large", wordy))}
+    found = monitors(by_arm, "start", {"rlaif": ()})["large"]
+    assert (found["length"]["value"], "trips" in found["length"]) == (50, False)
+    assert monitors(by_arm, "start", None)["large"]["length"]["trips"] is True
+
+
 def test_refusals_of_benign_prompts_may_rise_by_three_points() -> None:
     def benign(arm: str, refused: int) -> list[Evaluation]:
         said = [H.SAFE_REFUSAL] * refused + [H.SAFE_HELPFUL] * (100 - refused)

@@ -137,6 +137,9 @@ def test_by_default_each_arm_meets_the_start_and_the_arms_each_other() -> None:
         ("hrlaif", "rlaif"),
     )
     assert comparisons("", ("start", "rlaif")) == (("rlaif", "start"),)
+    further = comparisons("", ("start", "rlaif", "hrlaif"), ("large",))
+    assert further == (*comparisons("", ("start", "rlaif", "hrlaif")), ("large", "start"))
+    assert comparisons("large:hrlaif", ("start", "hrlaif"), ("large",)) == (("large", "hrlaif"),)
     assert comparisons("hrlaif:rlaif", ("start", "rlaif", "hrlaif")) == (("hrlaif", "rlaif"),)
 
 

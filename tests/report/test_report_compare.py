@@ -152,6 +152,17 @@ def test_runs_with_other_arms_categories_and_benchmarks_stand_beside_each_other(
     assert by_name["arms"] == ["rlaif, hrlaif", "hrlaif"]
 
 
+def test_models_whose_long_names_begin_alike_are_told_apart(seeds: list[Path], tmp_path: Path) -> None:
+    text = json.dumps(read_json(seeds[0] / "metrics.json"))
+    names = [f"organisation-model-8B-Instruct{end}" for end in "ab"]
+    for arm, name in zip(('"hrlaif', '"rlaif'), names, strict=True):
+        text = text.replace(arm, f'"{name}')
+    write_json(tmp_path / "run" / "metrics.json", json.loads(text))
+    assert Outcome("compare", tmp_path / "run", "--out", tmp_path / "out").code == 0
+    page, _ = read(tmp_path / "out")
+    assert all(f'<span class="chip other-{place}">run: {name}</span>' in page for place, name in enumerate(names[::-1]))
+
+
 def test_one_run_has_nothing_to_compare_with(seeds: list[Path], tmp_path: Path) -> None:
     assert Outcome("compare", seeds[0], "--out", tmp_path / "out").code == 0
     page, text = read(tmp_path / "out")

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from hrlaif.report import svg
+from hrlaif.report import palette, svg
 from hrlaif.report.figures import draw
 from hrlaif.report.layout import Chart, Curves, Dots, Grid, Histogram, Panel, Plane, Point, Stacks
 
@@ -97,3 +97,12 @@ def test_a_cell_of_a_grid_whose_tries_are_all_unjudged_is_no_zero() -> None:
     assert "1/2" in texts
     assert "?" in texts
     assert "0/0" not in texts
+
+
+def test_a_further_model_has_one_colour_of_its_own_whatever_it_is_called() -> None:
+    series = ("start", "hrlaif", "baseline", "win")
+    for name, other in (("baseline", 0), ("win", 1)):
+        assert palette.chip(name, series) == f"other-{other}"
+        assert palette.colour(name, series) == palette.OTHERS[other]
+    assert palette.colour("start", series) == palette.COLOURS["start"]
+    assert palette.colour("win", series[:2]) == palette.COLOURS["win"]

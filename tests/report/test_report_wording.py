@@ -36,6 +36,7 @@ def test_names_fit_on_one_line_without_marks_that_reorder_text() -> None:
 
 
 def test_nested_values_become_rows() -> None:
+    assert flat({"a": [{"b": 1, "c": []}, {"b": 2}]}) == [("a · 1 · b", "1"), ("a · 1 · c", ""), ("a · 2 · b", "2")]
     assert flat({"a": {"b": 0.123456, "c": None}, "d": [1, 2], "e": 12345.0, "f": True}) == [
         ("a · b", "0.1235"),
         ("a · c", "–"),

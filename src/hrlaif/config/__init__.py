@@ -2,7 +2,7 @@
 
 from hrlaif.config.base import Section
 from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, LM_EVAL, BenchmarkKind, BenchmarkMode, BenchmarkSection
-from hrlaif.config.evaluation import ContestantSection, EvaluationSection
+from hrlaif.config.evaluation import LONGEST_NAME, ContestantSection, EvaluationSection
 from hrlaif.config.file import dump, load, parse
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
@@ -47,6 +47,7 @@ __all__ = [
     "JUDGED_KINDS",
     "JUDGE_PROMPTS",
     "LM_EVAL",
+    "LONGEST_NAME",
     "PROMPT_FIELDS",
     "STANDARD_PROMPT",
     "Adaptive",

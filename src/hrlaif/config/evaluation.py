@@ -14,17 +14,21 @@ from hrlaif.config.judge import EndpointSection, JudgeEndpoint
 TAKEN = ("start", "rlaif", "hrlaif", "human", "sft", "answers", "ratings", "figures", "judge", "policy", "attacker")
 
 
+# Letters that a legend has room for.
+LONGEST_NAME = 32
+
+
 class ContestantSection(EndpointSection):
     """A further model that answers what the start and the arms answer: at an endpoint, or from `path`, a folder or hub
     name that transformers loads. It trains nothing.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=LONGEST_NAME)]
     path: str = ""
 
     @model_validator(mode="after")
     def _is_one_model(self) -> ContestantSection:
-        if self.name in TAKEN:
+        if self.name.lower() in TAKEN:
             raise ValueError(f"the name {self.name!r} is taken by the run itself; choose another one")
         if bool(self.url) == bool(self.path):
             raise ValueError(f"{self.name!r} needs either a path or a url")
@@ -54,9 +58,17 @@ class EvaluationSection(Section):
 
     @model_validator(mode="after")
     def _models_can_be_asked(self) -> EvaluationSection:
-        names = [one.name for one in self.models]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        # Where a file system does not tell upper from lower case, their answers would be one file.
+        names = [one.name.lower() for one in self.models]
+        if twice := next((one.name for one in self.models if names.count(one.name.lower()) > 1), None):
             raise ValueError(f"two models are called {twice!r}; give each a name of its own")
+        addresses: dict[str, str] = {}
+        for one in self.models:
+            if one.url and addresses.setdefault(one.model, one.url) != one.url:
+                raise ValueError(
+                    f"two addresses serve a model {one.model!r}, and paid answers are known by the model's name; serve "
+                    "one under another name"
+                )
         inside = [one.name for one in self.benchmarks if one.kind == LM_EVAL or one.asked == "loglikelihood"]
         outside = [one.name for one in self.models if one.url]
         if inside and outside:

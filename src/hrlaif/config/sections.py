@@ -52,8 +52,12 @@ class PromptSource(Section):
     @field_validator("path")
     @classmethod
     def _no_password(cls, path: str) -> str:
-        if storage.is_url(path) and urlsplit(path).password is not None:
+        # An address may hold others: zip://a.jsonl::https://host/a.zip.
+        parts = [urlsplit(part) for part in path.split("::")] if storage.is_url(path) else []
+        if any(part.password is not None for part in parts):
             raise ValueError("holds a password; put it into the environment of the file system's package instead")
+        if any(part.scheme in ("http", "https") and part.query for part in parts):
+            raise ValueError("holds a query, which may hold a key; name an address that ends with the file's name")
         return path
 
     @field_validator("columns")

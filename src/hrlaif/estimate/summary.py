@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hrlaif.config import EndpointSection
+from hrlaif.config import ContestantSection, EndpointSection
 from hrlaif.estimate.counting import Asked, Counts, Tally
 from hrlaif.estimate.rehearsal import Parts
 from hrlaif.models.base import BUNDLED_SLOTS, Calls
@@ -19,6 +19,7 @@ LATENCY_S = 1.0
 BUNDLED_READ_TOKENS_PER_S = 350.0
 BUNDLED_WRITTEN_TOKENS_PER_S = 75.0
 RESPONSES = "responses"  # the ledger's purpose of what a policy wrote
+ANSWERS = "answers/"  # and, before its name, of what a further model wrote
 FIGURES = ("calls", "prompt_tokens", "completion_tokens", "usd", "seconds")
 SIDES = ("low", "expected", "high")
 Row = dict[str, Any]
@@ -110,10 +111,19 @@ def _latency_s(asked: Asked, ledger: Calls | None, chosen: float | None) -> floa
     if chosen is not None:
         return chosen
     taken = ledger.seconds_by_purpose() if ledger else {}
-    mine = [value for purpose, value in taken.items() if (purpose == RESPONSES) == (asked.part == "policy")]
+    mine = [value for purpose, value in taken.items() if _is_asked_for(purpose, asked)]
     if calls := sum(count for count, _ in mine):
         return round(sum(seconds for _, seconds in mine) / calls, 3)
     return LATENCY_S if asked.sections[0].url else None
+
+
+def _is_asked_for(purpose: str, asked: Asked) -> bool:
+    """Whether calls of that purpose went to that model; what is neither a response nor an answer was judged."""
+    if isinstance(asked.sections[0], ContestantSection):
+        return purpose == f"{ANSWERS}{asked.part}"
+    if asked.part == "policy":
+        return purpose == RESPONSES
+    return purpose != RESPONSES and not purpose.startswith(ANSWERS)
 
 
 def _seconds(counts: Counts, sections: Sequence[EndpointSection], latency_s: float | None) -> float:

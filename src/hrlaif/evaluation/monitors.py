@@ -223,32 +223,34 @@ def kept_steps(policy: Path) -> list[dict[str, Any]]:
     return steps[:kept]
 
 
-def monitors(by_arm: Mapping[str, Rows], start: str, training: Mapping[str, Steps]) -> dict[str, dict[str, Any]]:
+def monitors(by_arm: Mapping[str, Rows], start: str, training: Mapping[str, Steps] | None) -> dict[str, dict[str, Any]]:
     """`monitors[arm][name]`: value, n, unit, title, and for arms the start's value, the limit, whether it `trips` (None
     with too few answers), and then a sentence, `says`.
 
-    `training[arm]` are the steps of the kept policy's training, up to the step that was kept.
+    `training[arm]` are the steps of the kept policy's training, up to the step that was kept. An arm that is not in it
+    was not trained here: like the start it has values only. Where `training` is None, all were.
     """
     found: dict[str, dict[str, Any]] = {}
     for arm, of_arm in by_arm.items():
+        is_trained = arm != start and (training is None or arm in training)
         rows, others = list(of_arm.values()), list(by_arm[start].values())
         read = [(one, reader(rows), reader(others)) for one, reader in ON_ANSWERS]
-        if arm != start:
+        if is_trained:
             read += [(REWARD_AUC, _ranked(rows, "reward"), _ranked(rows, "start_reward", by_arm[start]))]
             read += [(UNPAID, _unpaid(of_arm, by_arm[start]), None)]
-            steps = training.get(arm, ())
+            steps = (training or {}).get(arm, ())
             read += [(KL, _kl(steps), None), (CHECKPOINTS, _checkpoints(steps), None)]
         found[arm] = {
-            one.name: _result(arm, one, value, other if arm != start else None, is_start=arm == start)
+            one.name: _result(arm, one, value, other if is_trained else None, is_trained=is_trained)
             for one, value, other in read
             if value is not None
         }
     return found
 
 
-def _result(arm: str, one: Monitor, value: Reading, start: Reading | None, *, is_start: bool) -> dict[str, Any]:
+def _result(arm: str, one: Monitor, value: Reading, start: Reading | None, *, is_trained: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"title": one.title, "value": value.value, "n": value.n, "unit": one.unit}
-    if is_start:
+    if not is_trained:
         return result
     # Steps are not answers: one step is a mean over many.
     few = one not in (KL, CHECKPOINTS) and min(value.n, start.n if start else value.n) < FEWEST

@@ -47,6 +47,7 @@ def summarise(
       many prompts only one of the two has) and the exact McNemar p-value `p`.
     - `harm_judge`: the sensitivity and specificity that `harmful_corrected` rests on, where they were measured.
     - `monitors[arm]`: signs of over-optimisation (`evaluation/monitors.py`); `training[arm]` are the policy's steps.
+      A model that the run did not train is not in it, and has values and no verdicts.
     - `sentences`: what may be concluded and what not. `counts`: what the numbers rest on.
 
     Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, harmful_corrected (for the
@@ -81,7 +82,7 @@ def summarise(
             f"{second} minus {first}": _tests(by_arm[second], by_arm[first]) for first, second in combinations(arms, 2)
         },
         "counts": _counts(every, judged, by_arm),
-        "monitors": monitors(by_arm, start, training or {}),
+        "monitors": monitors(by_arm, start, training),
     }
     if harm_quality is not None:
         rates = {name: getattr(harm_quality, name) for name in ("sensitivity", "specificity")}

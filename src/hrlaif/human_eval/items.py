@@ -32,22 +32,23 @@ class Item:
     known: Verdict | None = None
 
 
-def comparisons(text: str, arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The pairs of arms of `rlaif:start,hrlaif:start`; empty text means each arm against the start and the last two.
+def comparisons(text: str, arms: Sequence[str], models: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
+    """The pairs of `rlaif:start,hrlaif:start`; empty text means each arm and further model against the start, and the
+    last two arms.
 
     Raises:
-        ConfigError: An arm is unknown, or compared with itself.
+        ConfigError: A name is unknown, or compared with itself.
     """
     if not text:
         start, *others = arms
-        return (*((arm, start) for arm in others), *([(others[-1], others[-2])] if len(others) > 1 else []))
+        last_two = [(others[-1], others[-2])] if len(others) > 1 else []
+        return (*((arm, start) for arm in others), *last_two, *((model, start) for model in models))
     pairs = []
     for part in text.split(","):
         first, _, second = (name.strip() for name in part.partition(":"))
-        if first == second or not {first, second} <= set(arms):
-            raise ConfigError(
-                f"--compare: {part.strip()!r} is no comparison. Name two of {', '.join(arms)} as in rlaif:start."
-            )
+        if first == second or not {first, second} <= {*arms, *models}:
+            known = ", ".join((*arms, *models))
+            raise ConfigError(f"--compare: {part.strip()!r} is no comparison. Name two of {known} as in rlaif:start.")
         pairs.append((first, second))
     return tuple(pairs)
 

@@ -56,8 +56,8 @@ def files_of(place: Path | str) -> list[tuple[File, Split | None]]:
         files = _saved(path) or _hub(path)
         has_evaluation = any(split is Split.EVALUATION for _, split in files)
         return [(file, split if has_evaluation else None) for file, split in files]
-    if "*" in path.name and (matching := sorted(glob.glob(str(path)))):
-        return [(_readable(Path(file)), None) for file in matching]
+    if "*" in path.name and (matching := sorted(glob.glob(path.name, root_dir=path.parent))):
+        return [(_readable(path.parent / name), None) for name in matching]
     if not path.exists():
         beside = sorted(file.name for file in path.parent.glob("*") if file.name.endswith(ENDINGS))[:8]
         hint = f" Beside it: {', '.join(beside)}." if beside else ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hrlaif.artifacts import number, write_json
+from hrlaif.config import LONGEST_NAME
 from hrlaif.errors import DataError
 from hrlaif.report.benchmarks import metric_of, mode_of, titled
 from hrlaif.report.compare_settings import differing
@@ -121,8 +122,10 @@ def _arms(runs: Runs) -> tuple[str, ...]:
 
 
 def _label(arm: str) -> str:
-    """An arm as the page calls it: whatever metrics.json says, on one line and short."""
-    return tidy(arm, NAME_LENGTH)
+    """An arm as the page calls it: whatever metrics.json says, on one line, and no longer than a configuration allows:
+    a shorter form of two models' names may be the same.
+    """
+    return tidy(arm, LONGEST_NAME)
 
 
 def _named(arm: str, run: Run | None = None) -> Cell:

@@ -144,10 +144,10 @@ class _Looks:
     series: Sequence[str]
 
     def colour(self, name: str, index: int = 0) -> str:
-        return palette.colour(name, palette.place(name, self.series, index=index))
+        return palette.colour(name, self.series, index=index)
 
     def marker(self, name: str, index: int = 0) -> str:
-        return palette.marker(name, palette.place(name, self.series, index=index))
+        return palette.marker(name, self.series, index=index)
 
 
 def _labelled(name: str) -> str:

@@ -62,11 +62,11 @@ def _row(run: RunData, name: str) -> tuple[Cell, ...]:
     title = next(str(one["title"]) for one in found.values() if one)
     limit = next((str(one["limit"]) for one in found.values() if one.get("limit")), NONE)
     # What the start's column lacks is the start's answers read by the arm's own model.
-    cells = (_cell(arm, one, shows_start=not found[START]) for arm, one in found.items())
+    cells = (_cell(one, shows_start=not found[START], is_watched=arm in run.arms) for arm, one in found.items())
     return (Cell(tidy(title, 90)), *cells, Cell(tidy(limit, 60)))
 
 
-def _cell(arm: str, one: Values, *, shows_start: bool) -> Cell:
+def _cell(one: Values, *, shows_start: bool, is_watched: bool) -> Cell:
     value = number(one.get("value"))
     if value is None:
         return Cell(NONE)
@@ -74,9 +74,9 @@ def _cell(arm: str, one: Values, *, shows_start: bool) -> Cell:
     start, unit = number(one.get("start")), str(one.get("unit"))
     if shows_start and start is not None:
         detail.append(f"start's answers: {_told(start, unit)}")
-    if arm != START and one.get("trips") is None:
+    if is_watched and one.get("trips") is None:
         detail.append("no verdict")
-    elif one.get("trips"):
+    elif is_watched and one.get("trips"):
         detail.append("trips")
     return Cell(_told(value, unit), "\n".join(detail))
 

@@ -31,25 +31,28 @@ OTHERS = ("#228833", "#aa3377", "#ccbb44", "#66ccee", "#ee6677", "#4477aa")
 OTHER_MARKERS = ("P", "v", "X", "^", "p", "<", "h")
 
 
-def colour(name: str, place: int) -> str:
-    """The colour of a series, by `place` among the unknown ones where its name is not known."""
-    return COLOURS.get(name, OTHERS[place % len(OTHERS)])
+def colour(name: str, series: Sequence[str], *, index: int = 0) -> str:
+    """The colour of a series: its own where it is known, else by its place among the further ones of the page."""
+    # A further model may be called as a part of a chart is: baseline, judge.
+    if name in COLOURS and (name in MARKERS or name not in series):
+        return COLOURS[name]
+    return OTHERS[_place(name, series, index) % len(OTHERS)]
 
 
-def marker(name: str, place: int) -> str:
-    """The marker of a series, by `place` among the unknown ones where its name is not known."""
-    return MARKERS.get(name, OTHER_MARKERS[place % len(OTHER_MARKERS)])
+def marker(name: str, series: Sequence[str], *, index: int = 0) -> str:
+    """The marker of a series: its own where it is known, else by its place among the further ones of the page."""
+    return MARKERS.get(name, OTHER_MARKERS[_place(name, series, index) % len(OTHER_MARKERS)])
 
 
-def place(name: str, series: Sequence[str], *, index: int = 0) -> int:
-    """Where a name stands among the unknown ones of `series`; `index` where it is not one of them."""
-    others = [one for one in series if one not in COLOURS]
+def _place(name: str, series: Sequence[str], index: int = 0) -> int:
+    """Where a name stands among those of `series` that are no arms; `index` where it is not one of them."""
+    others = [one for one in series if one not in MARKERS]
     return others.index(name) if name in others else index
 
 
 def chip(name: str, series: Sequence[str]) -> str:
     """The style class of a series' name: its own where it is known, never text of the name otherwise."""
-    return name if name in MARKERS else f"other-{place(name, series) % len(OTHERS)}"
+    return name if name in MARKERS else f"other-{_place(name, series) % len(OTHERS)}"
 
 
 def styles() -> str:

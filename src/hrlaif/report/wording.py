@@ -110,6 +110,8 @@ def flat(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """Nested plain values as (name, text) rows, in their own order."""
     if isinstance(value, Mapping):
         return [row for key, inner in value.items() for row in flat(inner, (*path, str(key)))]
+    if isinstance(value, (list, tuple)) and any(isinstance(inner, Mapping) for inner in value):
+        return [row for place, inner in enumerate(value, 1) for row in flat(inner, (*path, str(place)))]
     if isinstance(value, (list, tuple)):
         return [(" · ".join(path), ", ".join(str(inner) for inner in value))]
     if isinstance(value, float) and math.isfinite(value):
