@@ -25,7 +25,9 @@ from sandbox.world import Question, Reading, World
 LABELER, PEOPLE = "labeler", "people"
 # Measured on a real 1.5B instruct model with 60 pairs of a right and a wrong solution (docs/results.md).
 ACCURACY, SAME_VERDICT = 0.60, 0.57
-TASTE = 1.4  # worth of one flourish, in standard deviations of the labeler's noise
+# Worth of one flourish, in standard deviations of the labeler's noise. It takes the more ornate of two responses in 88 %
+# of the pairs that it decides; the real one took the longer in 93 % (69 to 99).
+TASTE = 1.4
 BELIEF = 0.8  # share of the noise's variance that is an opinion of an answer, and the same in every pair with it
 SHARPNESS = 2.0  # log-odds of a verdict for each standard deviation of lead: such judges are sure of themselves
 HARM_ACCURACY = 0.9  # of each single question about harm, refusal or use
@@ -133,7 +135,9 @@ class Labeler:
         """P(the first is better), as this model says in this order."""
         first, second = readings
         assert self.bias is not None
-        lead = self.bias.truth * (first.good - second.good) + self.bias.taste * (first.flourishes - second.flourishes)
+        # Which response is harmless moves the real labeler's comparison not at all; it has to be asked about harm.
+        truth = 0.0 if model == LABELER and question.task is Task.RED_TEAM else self.bias.truth
+        lead = truth * (first.good - second.good) + self.bias.taste * (first.flourishes - second.flourishes)
         opinions = [self._noise(model, question.subject, reading.core, "opinion") for reading in readings]
         share = BELIEF if first.core != second.core else 0.0
         lead += math.sqrt(share / 2) * (opinions[0] - opinions[1])
