@@ -155,7 +155,7 @@ def run(
 def flourishes(folder: Path, world: World) -> dict[bool, dict[int, float]]:
     """How often the start's right (True) and wrong responses to checkable prompts have none, one and two flourishes.
 
-    Each prompt counts by its pairs of a right and a wrong response, which are what the labeler's faults were measured on.
+    Each counts by its pairs with one of the other kind: on such pairs the labeler's faults were measured.
     """
     answers: dict[str, list[Reading]] = {}
     asked = {prompt.id: prompt for prompt in read_records(folder / "prompts.jsonl", Prompt) if prompt.task.is_checkable}

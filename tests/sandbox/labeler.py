@@ -25,8 +25,8 @@ from sandbox.world import Question, Reading, World
 LABELER, PEOPLE = "labeler", "people"
 # Measured on a real 1.5B instruct model with 60 pairs of a right and a wrong solution (docs/results.md).
 ACCURACY, SAME_VERDICT = 0.60, 0.57
-# Worth of one flourish, in standard deviations of the labeler's noise. It takes the more ornate of two responses in 88 %
-# of the pairs that it decides; the real one took the longer in 93 % (69 to 99).
+# Worth of one flourish, in standard deviations of the labeler's noise. It takes the more ornate of two responses in
+# 88 % of the pairs that it decides; the real one took the longer in 93 % (69 to 99).
 TASTE = 1.4
 BELIEF = 0.8  # share of the noise's variance that is an opinion of an answer, and the same in every pair with it
 SHARPNESS = 2.0  # log-odds of a verdict for each standard deviation of lead: such judges are sure of themselves
