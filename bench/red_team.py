@@ -4,9 +4,9 @@ python bench/red_team.py --data redteam_prompts.jsonl --gguf JUDGE.gguf [--rows 
 
 The bundled model is the policy, the judge is the rewriter too, its scores cut as --calibration says (what bench/harm.py
 --out wrote). Each row is sent as it stands and under one strategy. Afterwards every pair's chosen text is verified
-anew by the same rules: once in the same words, by calls that are made again and not taken from the ledger, and once in
-other words. Calls of the round are in the folder's ledger and its cases in a journal, so a bench that was stopped goes
-on. Texts are never printed.
+anew, by the margin of any judgement, which is smaller than the one that keeping demands: once in the same words, by
+calls that are made again and not taken from the ledger, and once in other words. Calls of the round are in the
+folder's ledger and its cases in a journal, so a bench that was stopped goes on. Texts are never printed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from claims import Claim, report
 from hrlaif.artifacts import fingerprint, read_records
 from hrlaif.config import RedTeamSection
+from hrlaif.judges.harm import MARGIN
 from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.judges.harm_quality import read_quality
 from hrlaif.metrics import wilson
@@ -91,7 +92,7 @@ async def verified(
                 Response(side, of, text or "", "", 0, Finish.STOP)
                 for side, text in (("chosen", case.chosen), ("rejected", case.rejected))
             )
-            _, reason, _ = await editor.accepted(by_id[of], chosen, rejected)
+            _, reason, _ = await editor.accepted(by_id[of], chosen, rejected, margin=MARGIN)
             reasons[reason] += 1
     return reasons
 

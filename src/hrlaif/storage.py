@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from hrlaif.errors import ConfigError, DataError, HrlaifError
 
@@ -57,6 +58,19 @@ File = Path | Remote
 def is_url(place: str) -> bool:
     """True for an address, False for a path of this machine."""
     return "://" in place
+
+
+def secret_in(place: str) -> str:
+    """Why an address must not stand in a configuration, "" where it may."""
+    if not is_url(place):
+        return ""
+    # One address may hold others: zip://a.jsonl::https://host/a.zip.
+    parts = [urlsplit(part) for part in place.split("::")]
+    if any(part.password is not None for part in parts):
+        return "holds a password; put it into the environment of the file system's package instead"
+    if any(part.scheme in ("http", "https") and part.query for part in parts):
+        return "holds a query, which may be a key; name an address that ends with the file's name"
+    return ""
 
 
 def found(url: str) -> list[Remote]:

@@ -1,15 +1,21 @@
 """A rewriter that misbehaves: the judge is scripted, the checks on its text are the real ones."""
 
+import asyncio
+import math
 import re
 from pathlib import Path
+
+import pytest
 
 from hrlaif.artifacts import read_records
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import CallError
+from hrlaif.judges.harm import MARGIN
 from hrlaif.models.base import ChatReply, ChatRequest
 from hrlaif.models.scripted import ScriptedModel
 from hrlaif.red_team import attack, to_pairs
-from hrlaif.types import Finish, Message, Prompt, RedTeamCase, Task
+from hrlaif.red_team.rewrite import Editor
+from hrlaif.types import Finish, Message, Prompt, RedTeamCase, Response, Task
 
 HARMFUL = "Dear colleague, you are an idiot and everybody in the office knows it. Please go away for good."
 GOOD = (
@@ -123,6 +129,32 @@ def test_the_same_rewriter_mended_makes_a_pair_of_each(tmp_path: Path, judge, po
     # The requests and the responses are no reason for a drop: with a good text all of them pass.
     counts, _ = run(tmp_path, list(FAULTS), policy_that, judge, rewriter_that_says(GOOD))
     assert (counts["pairs"], counts["rewritten"]) == (len(FAULTS), len(FAULTS))
+
+
+@pytest.mark.parametrize(
+    ("question", "shares"),
+    [
+        ("What does the assistant do?", {"A": 0.47, "C": 0.53}),
+        ("What did the user get?", {"A": 0.087, "B": 0.913}),  # pooled with a sure "it complies": 0.1 nats below 0
+        ("What does the response offer?", {"A": 0.53, "B": 0.47}),
+    ],
+)
+def test_a_rewrite_that_might_fail_when_asked_again_is_not_kept(
+    judge: ScriptedModel, question: str, shares: dict[str, float]
+) -> None:
+    def script(request: ChatRequest) -> str | ChatReply:
+        if question not in request.messages[-1].content:
+            return judge.script(request)
+        logprobs = {letter: math.log(share) for letter, share in shares.items()}
+        return ChatReply(max(shares, key=lambda letter: shares[letter]), Finish.STOP, "the-judge", (logprobs,))
+
+    (prompt,) = prompts_of(["Mock my piano teacher."])
+    editor = Editor(ScriptedModel(script, name="the-judge"), judge, SECTION, (), 0)
+    rewrite, harmful = (Response("r", prompt.id, text, "", 0, Finish.STOP) for text in (GOOD, HARMFUL))
+    text, reason, _ = asyncio.run(editor.accepted(prompt, rewrite, harmful))
+    assert (text, reason) == (None, "unjudged")
+    text, reason, _ = asyncio.run(editor.accepted(prompt, rewrite, harmful, margin=MARGIN))
+    assert (text, reason) == (GOOD, "")
 
 
 def test_each_try_draws_a_principle_of_its_own(tmp_path: Path, judge, policy_that, rewriter_that_says) -> None:

@@ -7,6 +7,7 @@ an arm's labels between two stages where the package has no switch for what they
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,9 +22,9 @@ from hrlaif.metrics import flip_rate
 from hrlaif.models.scripted import ScriptedServer
 from hrlaif.plan import execute, plan
 from hrlaif.run import Run
-from hrlaif.types import Basis, Label, Outcome, Pair, Prompt, Task, Verdict, Verification
+from hrlaif.types import Basis, Label, Outcome, Pair, Prompt, Response, Task, Verdict, Verification
 from sandbox.labeler import LABELER, PEOPLE, Bias, Labeler
-from sandbox.world import World
+from sandbox.world import Reading, World
 
 ARMS = ("rlaif", "hrlaif")
 SKIPPED = ("calibration", "report")
@@ -37,7 +38,7 @@ class Scale:
     share: float = 1.0
     responses: int = 4
     pairs: int = 4
-    steps: int = 50
+    steps: int = 100
     rollouts: int = 64
     reward_epochs: int = 6
 
@@ -110,7 +111,7 @@ def configured(folder: Path, start: Path, url: str, *, seed: int, scale: Scale, 
         },
         "policy": {
             "lora": lora, "steps": scale.steps, "rollouts": scale.rollouts, "minibatch": scale.rollouts // 4,
-            "learning_rate": 1e-3, "kl_weight": 0.15, "max_tokens": tokens, "stop_kl": 0.1,
+            "learning_rate": 5e-4, "kl_weight": 0.4, "max_tokens": tokens, "stop_kl": 0.1,
             # A critic on so small a trunk explains a sixth of the returns at most: responses are compared.
             "advantages": "rloo", "samples_per_prompt": 4,
             "held_out": 0, "checkpoint_every": 10_000, "batch_tokens": 4096,
@@ -129,8 +130,7 @@ def run(
     folder: Path, start: Path, world: World, *, seed: int, scale: Scale, variant: Variant = METHOD, until: str = ""
 ) -> Path:
     """Make a run in `folder` up to the stage `until` (all of it), or go on with it; returns the folder."""
-    bias = Bias.measured()
-    labeler = Labeler(world, bias if variant.accuracy is None else bias.with_accuracy(variant.accuracy), seed=seed)
+    labeler = Labeler(world, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     rows = world.prompt_rows(scale.share)
     (folder / "world.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -141,11 +141,35 @@ def run(
                 if step.stage.name in SKIPPED:
                     continue
                 execute(opened, [step], tell=lambda _: None)
+                if step.stage.name == "verifications":
+                    seen = flourishes(folder, world)
+                    bias = Bias.measured(seen)
+                    labeler.bias = bias if variant.accuracy is None else bias.with_accuracy(variant.accuracy, seen)
                 if step.stage.name == "labels" and step.arm in variant.relabel:
                     _relabelled(step.path, folder, variant.relabel[step.arm])
                 if step.stage.name == until and step.arm in (None, variant.arms[-1]):
                     break
     return folder
+
+
+def flourishes(folder: Path, world: World) -> dict[bool, dict[int, float]]:
+    """How often the start's right (True) and wrong responses to checkable prompts have none, one and two flourishes.
+
+    Each counts by its pairs with one of the other kind: on such pairs the labeler's faults were measured.
+    """
+    answers: dict[str, list[Reading]] = {}
+    asked = {prompt.id: prompt for prompt in read_records(folder / "prompts.jsonl", Prompt) if prompt.task.is_checkable}
+    for response in read_records(folder / "responses.jsonl", Response):
+        if prompt := asked.get(response.prompt_id):
+            question = world.question(prompt.messages[-1].content)
+            if question is not None:
+                answers.setdefault(prompt.id, []).append(world.reading(question, response.text))
+    counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
+    for readings in answers.values():
+        right = [reading.good for reading in readings]
+        for reading in readings:
+            counts[reading.good][reading.flourishes] += right.count(not reading.good)
+    return {good: {one: n / count.total() for one, n in count.items()} for good, count in counts.items()}
 
 
 def _relabelled(path: Path, folder: Path, relabel: Relabel) -> None:

@@ -12,7 +12,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -25,14 +25,21 @@ from sandbox.world import Question, Reading, World
 LABELER, PEOPLE = "labeler", "people"
 # Measured on a real 1.5B instruct model with 60 pairs of a right and a wrong solution (docs/results.md).
 ACCURACY, SAME_VERDICT = 0.60, 0.57
-TASTE = 0.8  # worth of one flourish, in standard deviations of the labeler's noise
-BELIEF = 0.5  # share of the noise's variance that is an opinion of an answer, and the same in every pair with it
+# Worth of one flourish, in standard deviations of the labeler's noise. It takes the more ornate of two responses in
+# 88 % of the pairs that it decides; the real one took the longer in 93 % (69 to 99).
+TASTE = 1.4
+BELIEF = 0.8  # share of the noise's variance that is an opinion of an answer, and the same in every pair with it
 SHARPNESS = 2.0  # log-odds of a verdict for each standard deviation of lead: such judges are sure of themselves
 HARM_ACCURACY = 0.9  # of each single question about harm, refusal or use
 SOLVES = 0.8  # how often the labeler finds a right answer itself
+OPENS, CLOSES = 0.3, 0.5  # how often it puts a flourish before and behind what it rewrites
 _NORMAL = NormalDist()
 _QUOTED = re.compile(r"\[([a-z]{8})\]\n(.*?)\n\[/\1\]", re.DOTALL)
 _OPTIONS = re.compile(r"Reply with one letter only: ([A-Z](?:, [A-Z])*) or ([A-Z])\.")
+
+
+# How often right (True) and wrong responses to pairs of the same prompt have so many flourishes.
+Flourishes = Mapping[bool, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
@@ -44,37 +51,38 @@ class Bias:
     position: float
 
     @classmethod
-    def measured(cls, *, taste: float = TASTE) -> Bias:
-        """The bias that is right and repeats its verdict as often as the real judge did."""
-        position = _solve(lambda lead: SAME_VERDICT - _fitted(taste, lead)._same_verdict(), 0.0, 5.0)
-        return _fitted(taste, position)
+    def measured(cls, seen: Flourishes, *, taste: float = TASTE) -> Bias:
+        """The bias that, on such responses, is right and repeats its verdict as often as the real judge did."""
+        position = _solve(lambda lead: SAME_VERDICT - _fitted(taste, lead, seen)._same_verdict(seen), 0.0, 5.0)
+        return _fitted(taste, position, seen)
 
-    def with_accuracy(self, accuracy: float) -> Bias:
+    def with_accuracy(self, accuracy: float, seen: Flourishes) -> Bias:
         """The same taste and position with other knowledge: right with this probability (0..1) when asked once."""
-        return replace(self, truth=_solve(lambda truth: replace(self, truth=truth)._accuracy() - accuracy, -5.0, 10.0))
+        return replace(
+            self, truth=_solve(lambda truth: replace(self, truth=truth)._accuracy(seen) - accuracy, -5.0, 10.0)
+        )
 
-    def _accuracy(self) -> float:
+    def _accuracy(self, seen: Flourishes) -> float:
         return sum(
             share * (_NORMAL.cdf(mean + self.position) + _NORMAL.cdf(mean - self.position)) / 2
-            for share, mean in self._leads()
+            for share, mean in self._leads(seen)
         )
 
-    def _same_verdict(self) -> float:
+    def _same_verdict(self, seen: Flourishes) -> float:
         return sum(
             share * (_NORMAL.cdf(mean - self.position) + _NORMAL.cdf(-mean - self.position))
-            for share, mean in self._leads()
+            for share, mean in self._leads(seen)
         )
 
-    def _leads(self) -> Iterator[tuple[float, float]]:
-        """How far right responses of the start lead wrong ones on average, with how often they do."""
-        right, wrong = _flourishes(is_right=True), _flourishes(is_right=False)
-        for mine, share in right.items():
-            for theirs, other_share in wrong.items():
+    def _leads(self, seen: Flourishes) -> Iterator[tuple[float, float]]:
+        """How far right responses lead wrong ones on average, with how often they do."""
+        for mine, share in seen[True].items():
+            for theirs, other_share in seen[False].items():
                 yield share * other_share, self.truth + self.taste * (mine - theirs)
 
 
-def _fitted(taste: float, position: float) -> Bias:
-    return Bias(0.0, taste, position).with_accuracy(ACCURACY)
+def _fitted(taste: float, position: float, seen: Flourishes) -> Bias:
+    return Bias(0.0, taste, position).with_accuracy(ACCURACY, seen)
 
 
 def _solve(rising: Any, low: float, high: float) -> float:
@@ -85,23 +93,15 @@ def _solve(rising: Any, low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def _flourishes(*, is_right: bool) -> dict[int, float]:
-    """How often the start's right (or wrong) responses have none, one and two flourishes."""
-    shares: dict[int, float] = {0: 0.0, 1: 0.0, 2: 0.0}
-    for opens in (False, True):
-        right = world_of.RIGHT[opens]
-        share = (world_of.OPENS if opens else 1 - world_of.OPENS) * (right if is_right else 1 - right)
-        shares[opens + 1] += share * world_of.CLOSES[opens]
-        shares[opens + 0] += share * (1 - world_of.CLOSES[opens])
-    total = sum(shares.values())
-    return {count: share / total for count, share in shares.items()}
-
-
 class Labeler:
-    """Answers every question of this package's judges; `answer` is the script of a `ScriptedServer`."""
+    """Answers every question of this package's judges; `answer` is the script of a `ScriptedServer`.
 
-    def __init__(self, world: World, bias: Bias, *, seed: int) -> None:
-        self.world, self.bias, self.seed = world, bias, seed
+    `bias` is wanted before it compares; it depends on what it will see.
+    """
+
+    def __init__(self, world: World, *, seed: int) -> None:
+        self.world, self.seed = world, seed
+        self.bias: Bias | None = None
 
     def answer(self, body: dict[str, Any]) -> str | dict[str, Any]:
         """The reply to one chat completion's body."""
@@ -134,7 +134,10 @@ class Labeler:
     def _p_first(self, question: Question, model: str, texts: list[str], readings: list[Reading]) -> float:
         """P(the first is better), as this model says in this order."""
         first, second = readings
-        lead = self.bias.truth * (first.good - second.good) + self.bias.taste * (first.flourishes - second.flourishes)
+        assert self.bias is not None
+        # Which response is harmless moves the real labeler's comparison not at all; it has to be asked about harm.
+        truth = 0.0 if model == LABELER and question.task is Task.RED_TEAM else self.bias.truth
+        lead = truth * (first.good - second.good) + self.bias.taste * (first.flourishes - second.flourishes)
         opinions = [self._noise(model, question.subject, reading.core, "opinion") for reading in readings]
         share = BELIEF if first.core != second.core else 0.0
         lead += math.sqrt(share / 2) * (opinions[0] - opinions[1])
@@ -172,9 +175,9 @@ class Labeler:
         return draw.choice(question.right if draw.random() < SOLVES else question.wrong)
 
     def _rewritten(self, question: Question, luck: str) -> str:
-        return world_of.ornate(
-            random.Random(luck), random.Random(luck).choice(question.right), opens=False, closes=True
-        )
+        draw = random.Random(luck)
+        core = draw.choice(question.right)
+        return world_of.ornate(draw, core, opens=draw.random() < OPENS, closes=draw.random() < CLOSES)
 
 
 def _last_word(core: str) -> str:

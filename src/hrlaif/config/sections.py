@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -52,12 +51,8 @@ class PromptSource(Section):
     @field_validator("path")
     @classmethod
     def _no_password(cls, path: str) -> str:
-        # An address may hold others: zip://a.jsonl::https://host/a.zip.
-        parts = [urlsplit(part) for part in path.split("::")] if storage.is_url(path) else []
-        if any(part.password is not None for part in parts):
-            raise ValueError("holds a password; put it into the environment of the file system's package instead")
-        if any(part.scheme in ("http", "https") and part.query for part in parts):
-            raise ValueError("holds a query, which may hold a key; name an address that ends with the file's name")
+        if told := storage.secret_in(path):
+            raise ValueError(told)
         return path
 
     @field_validator("columns")

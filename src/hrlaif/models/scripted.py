@@ -20,14 +20,14 @@ class ScriptedModel:
     """Answers each request with what `script` returns; raising CallError in the script plays a failed call."""
 
     def __init__(self, script: Callable[[ChatRequest], str | ChatReply], *, name: str = "scripted") -> None:
-        self._script = script
+        self.script = script
         self.name = name
         self.requests: list[ChatRequest] = []
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """The script's answer; plain text becomes a reply that cost one call."""
         self.requests.append(request)
-        answer = self._script(request)
+        answer = self.script(request)
         if isinstance(answer, ChatReply):
             return answer
         return ChatReply(text=answer, finish=Finish.STOP, model=self.name, cost=Cost(calls=1))
@@ -96,7 +96,7 @@ class ScriptedServer:
         latency_s: float | Callable[[], float] = 0.0,
         port: int = 0,
     ) -> None:
-        self._script = script
+        self.script = script
         self._latency_s = latency_s
         self._port = port
         self._started = threading.Event()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hrlaif.config import RedTeamSection
 from hrlaif.errors import CallError, ConfigError
 from hrlaif.judges.ask import render, without_marks
-from hrlaif.judges.harm import NO_CUTS, Useful, judge_harm, judge_useful
+from hrlaif.judges.harm import CLEAR_MARGIN, NO_CUTS, Useful, judge_harm, judge_useful
 from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.models.base import ChatModel, ChatRequest
 from hrlaif.red_team.attacks import seed_of
@@ -94,13 +94,13 @@ class Editor:
         )
 
     async def accepted(
-        self, prompt: Prompt, candidate: Response, rejected: Response
+        self, prompt: Prompt, candidate: Response, rejected: Response, *, margin: float = CLEAR_MARGIN
     ) -> tuple[str | None, str, HarmVerdict | None]:
         """The candidate's text if it may be chosen over the rejected response, else None and why; the judge's verdict.
 
         The text's own faults first, since they cost nothing; then a fresh judgement of harm by two votes; then
         whether it offers help on the request's subject, since it may decline the harm but must not leave it at that.
-        What the judge cannot decide counts against the candidate.
+        What the judge cannot decide by the margin (a lead in probability) counts against the candidate.
         """
         whole = ended(candidate)
         if whole is None:
@@ -108,10 +108,12 @@ class Editor:
         ratios = (self.section.min_length_ratio, self.section.max_length_ratio)
         if reason := wrong_with_rewrite(whole.text, request=prompt.question, rejected=rejected.text, ratios=ratios):
             return None, reason, None
-        (verdict,) = await self.judged(prompt, [whole])
+        verdict = await judge_harm(
+            self.judge, prompt, whole, purpose=PURPOSE, votes=VOTES, cuts=self.cuts, margin=margin
+        )
         if reason := _NOT_SAFE.get(verdict.outcome):
             return None, reason, verdict
-        useful, _, _ = await judge_useful(self.judge, prompt, whole, purpose=PURPOSE)
+        useful, _, _ = await judge_useful(self.judge, prompt, whole, purpose=PURPOSE, margin=margin)
         if reason := _NOT_USEFUL.get(useful):
             return None, reason, verdict
         return whole.text, "", verdict
