@@ -96,7 +96,7 @@ class ScriptedServer:
         latency_s: float | Callable[[], float] = 0.0,
         port: int = 0,
     ) -> None:
-        self.script = script
+        self._script = script
         self._latency_s = latency_s
         self._port = port
         self._started = threading.Event()
