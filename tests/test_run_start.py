@@ -1,4 +1,4 @@
-"""Tests of which model a run starts from."""
+"""Tests of which model a run starts from, and of what it notices first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from hrlaif.config import parse
+from hrlaif.errors import ConfigError
+from hrlaif.make import make_prompts
 from hrlaif.models.http_sampler import HttpSampler
+from hrlaif.pipeline import STAGES
+from hrlaif.plan import plan
 from hrlaif.run import Run
 
 SFT = {"sources": [{"path": "shown.jsonl"}]}
@@ -38,3 +42,20 @@ def test_an_endpoint_that_draws_responses_beside_a_fine_tuning_is_spoken_of(tmp_
         with pytest.warns(UserWarning, match=r"'policy' at responses\.endpoint: it must serve .*sft"):
             sampler, _ = run.training_sampler()
     assert isinstance(sampler, HttpSampler)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"path": "./gone"}, r"evaluation\.models: \./gone: no model there"),
+        ({"url": "http://127.0.0.1:9/v1", "model": "m", "key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY is not set"),
+    ],
+)
+def test_a_model_to_compare_with_that_cannot_answer_is_named_before_anything_is_paid(
+    tmp_path: Path, model: dict[str, str], message: str
+) -> None:
+    with opened(tmp_path / "r", evaluation={"models": [{"name": "other", **model}]}) as run:
+        step = next(step for step in plan(STAGES, run.config) if step.stage.name == "prompts")
+        with pytest.raises(ConfigError, match=message):
+            make_prompts(run, step)
+        assert not step.path.exists()

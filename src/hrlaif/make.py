@@ -6,6 +6,7 @@ Stages that need torch are imported when they run, so that labelling and reports
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import TypeVar, cast
 
 from hrlaif import artifacts, labels, pairs, prompts, responses, work
 from hrlaif.config import Arm
-from hrlaif.errors import DataError, GateError
+from hrlaif.errors import ConfigError, DataError, GateError
 from hrlaif.judges.calibrate import calibrate
 from hrlaif.judges.harm_quality import harm_cuts, harm_quality
 from hrlaif.models.base import Decoding
+from hrlaif.models.endpoints import endpoint_key
 from hrlaif.plan import Step
 from hrlaif.run import LOCAL_BLOCK, Run
 from hrlaif.types import (
@@ -48,8 +50,10 @@ def of_split(run: Run, split: Split) -> list[Prompt]:
 def make_prompts(run: Run, step: Step) -> None:
     """Load, split and limit the prompts of all sources."""
     loaded = prompts.load(run.config.prompts, seed=run.config.seed)
+    # What is of no use is noticed before anything is paid.
     check_categories(run, loaded)
-    harm_quality(run.config)  # a file of no use is noticed before anything is paid
+    check_models(run)
+    harm_quality(run.config)
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
     # What is attacked for training and what only measures; with its hash two runs or rounds can be compared.
     facts = {"by_split": by_split, "red_team_split": prompts.split_hash(loaded)}
@@ -61,6 +65,16 @@ def check_categories(run: Run, loaded: Sequence[Prompt]) -> None:
     # Pairs of the red team carry the task of their attack.
     red_team = {Task.RED_TEAM.value, Task.BENIGN_TRICKY.value}
     run.config.reward.check_categories({prompt.category for prompt in loaded} | red_team)
+
+
+def check_models(run: Run) -> None:
+    """Stop at a model to compare with that cannot be there: no key for its endpoint, no model in its folder."""
+    for one in run.config.evaluation.models:
+        if one.url:
+            endpoint_key(one, os.environ)
+        elif one.path.startswith(("/", ".", "~")) and not Path(one.path, "config.json").is_file():
+            # Anything else may be a name on the hub.
+            raise ConfigError(f"evaluation.models: {one.path}: no model there (no config.json). Name its folder.")
 
 
 def make_sft(run: Run, step: Step) -> None:
