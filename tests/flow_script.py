@@ -28,8 +28,8 @@ def answer(body: dict[str, Any]) -> str | dict[str, Any]:
     if options := re.search(r"Reply with one letter only: ([A-Z, or]+)\.", text):
         letters = re.findall(r"\b[A-Z]\b", options.group(1))
         best = known_letter(text) or letters[int(luck * len(letters))]
-        rest = math.log(0.3 / (len(letters) - 1))
-        return completion(best, top_logprobs=[dict.fromkeys(letters, rest) | {best: math.log(0.7)}])
+        rest = math.log(0.2 / (len(letters) - 1))
+        return completion(best, top_logprobs=[dict.fromkeys(letters, rest) | {best: math.log(0.8)}])
     numbers = [int(number) for number in re.findall(r"\d+", text)]
     if len(numbers) == 2:
         return f"The answer is {sum(numbers) if luck < 0.5 else sum(numbers) + 1}."

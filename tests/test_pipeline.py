@@ -200,7 +200,7 @@ def test_another_model_is_compared_as_it_is_and_trains_nothing(finished: Path) -
     assert "sft" not in models
     assert [path.name for path in (finished / "other").iterdir() if path.suffix == ".jsonl"] == ["benchmarks.jsonl"]
     assert "win_ratio" in read_json(finished / "metrics.json")["metrics"]["other"]["all"]
-    assert 'class="chip other"' in (finished / "report.html").read_text()
+    assert 'class="chip other-0"' in (finished / "report.html").read_text()
 
 
 def test_a_second_run_makes_nothing_and_pays_nothing(finished: Path, server: ScriptedServer) -> None:
