@@ -187,10 +187,10 @@ def finished(config: Config, steps: Iterable[Step]) -> list[Step]:
 
 def _with_fingerprint(config: Config, step: Step) -> Step:
     inputs = [[path.name, _identity(path)] for path in step.inputs]
-    settings = [step.stage.settings(config)]
-    if other := config.evaluation.model(step.arm):
-        settings.append(other)
-    key = artifacts.fingerprint(CODE_SCHEMA, step.stage.name, step.arm, config.seed, _semantic(settings), inputs)
+    settings = _semantic(step.stage.settings(config))
+    other = config.evaluation.model(step.arm)
+    further = [_semantic(other)] if other else []
+    key = artifacts.fingerprint(CODE_SCHEMA, step.stage.name, step.arm, config.seed, settings, inputs, *further)
     return replace(step, fingerprint=key)
 
 

@@ -46,8 +46,7 @@ def summarise(
     - `tests["A minus B"][name]`: the same for every two arms over all prompts, with `only_first`, `only_second` (how
       many prompts only one of the two has) and the exact McNemar p-value `p`.
     - `harm_judge`: the sensitivity and specificity that `harmful_corrected` rests on, where they were measured.
-    - `monitors[arm]`: signs of over-optimisation (`evaluation/monitors.py`); `training[arm]` are the policy's steps.
-      A model that the run did not train is not in it, and has values and no verdicts.
+    - `monitors[arm]`: signs of over-optimisation; no verdicts for a model without steps of its own in `training`.
     - `sentences`: what may be concluded and what not. `counts`: what the numbers rest on.
 
     Names: satisfaction, unreadable (of all answers), correct (checkable prompts), harmful, harmful_corrected (for the
