@@ -42,6 +42,7 @@ _JOURNAL_FORMAT = 2
 # it is written as an escape: a line is split without being parsed.
 _BETWEEN = b",\t"
 Record = TypeVar("Record")
+Item = TypeVar("Item")
 _cached: Any = functools.cache(TypeAdapter)
 
 
@@ -379,6 +380,13 @@ def count_by(values: Iterable[str]) -> Mapping[str, int]:
     for value in values:
         counts[value] = counts.get(value, 0) + 1
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many (0: all), spread over all places."""
+    if not most or len(items) <= most:
+        return list(items)
+    return [items[len(items) * place // most] for place in range(most)]
 
 
 def number(value: Any) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 from hrlaif import artifacts, human_eval, labels
 from hrlaif.config import Config
 from hrlaif.errors import DataError
-from hrlaif.human_eval.items import Item, evenly
+from hrlaif.human_eval.items import Item
 from hrlaif.judges.calibrate import judge_agreement
 from hrlaif.plan import Step
 from hrlaif.run import Run
@@ -27,7 +27,8 @@ def training_items(folder: Path, config: Config, *, most_prompts: int = 0) -> li
         DataError: Prompts or responses are not there yet.
     """
     every = artifacts.read_records(folder / "prompts.jsonl", Prompt)
-    prompts = {one.id: one for one in evenly([one for one in every if one.split is Split.TRAIN], most_prompts)}
+    training = [prompt for prompt in every if prompt.split is Split.TRAIN]
+    prompts = {prompt.id: prompt for prompt in artifacts.evenly(training, most_prompts)}
     responses = artifacts.read_records(folder / "responses.jsonl", Response)
     return [
         Item(prompts[prompt_id], first, second, "", "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
+from hrlaif.artifacts import evenly
 from hrlaif.benchmarks.choices import choice_item, question_of
 from hrlaif.benchmarks.files import ReadTable, Row, rows_of
 from hrlaif.benchmarks.ifeval import instructions_of
@@ -45,7 +46,7 @@ def load(section: EvaluationSection, *, read_table: ReadTable, ask: Ask, of_task
     for benchmark in section.benchmarks:
         if benchmark.kind == LM_EVAL:
             for _, rows in itertools.groupby(of_tasks(benchmark), key=lambda item: item.benchmark):
-                items += _evenly(list(rows), benchmark.limit)
+                items += evenly(list(rows), benchmark.limit)
             continue
         made = [_item(benchmark, number, row, ask) for number, row in enumerate(rows_of(benchmark, read_table), 1)]
         if not made:
@@ -53,14 +54,8 @@ def load(section: EvaluationSection, *, read_table: ReadTable, ask: Ask, of_task
         if benchmark.kind == "toxigen":
             made = list({item.prompt.messages: item for item in reversed(made)}.values())[::-1]
         tokens = benchmark.max_tokens or section.max_tokens
-        items += [replace(item, max_tokens=tokens) for item in _evenly(made, benchmark.limit)]
+        items += [replace(item, max_tokens=tokens) for item in evenly(made, benchmark.limit)]
     return items
-
-
-def _evenly(items: list[BenchmarkItem], limit: int) -> list[BenchmarkItem]:
-    if not limit or limit >= len(items):
-        return items
-    return [items[index * len(items) // limit] for index in range(limit)]
 
 
 def _item(section: BenchmarkSection, number: int, row: Row, ask: Ask) -> BenchmarkItem:

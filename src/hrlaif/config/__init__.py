@@ -3,7 +3,7 @@
 from hrlaif.config.base import Section
 from hrlaif.config.benchmarks import CHOICE_KINDS, JUDGED_KINDS, LM_EVAL, BenchmarkKind, BenchmarkMode, BenchmarkSection
 from hrlaif.config.evaluation import LONGEST_NAME, ContestantSection, EvaluationSection
-from hrlaif.config.file import dump, load, parse
+from hrlaif.config.file import dump, load, parse, read_toml
 from hrlaif.config.human import HumanSection
 from hrlaif.config.judge import (
     JUDGE_PROMPTS,
@@ -85,4 +85,5 @@ __all__ = [
     "dump",
     "load",
     "parse",
+    "read_toml",
 ]

@@ -34,20 +34,29 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: The file is missing or not TOML, or any key is wrong: all problems in one message.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such configuration file. `hrlaif init DIR` writes a commented one.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}).") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+    values = read_toml(path)
     problems = [problem for override in overrides if (problem := _override(values, override))]
     if problems:
         raise ConfigError("--set: " + "; ".join(problems))
     _read_templates(values, path.resolve().parent)
     config = parse(values, where=str(path))
     return _absolute(config, path.resolve().parent, path.stem)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The plain values of a configuration file, whatever keys it has.
+
+    Raises:
+        ConfigError: The file is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such configuration file. `hrlaif init DIR` writes a commented one.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}).") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
 
 
 def parse(values: Mapping[str, Any], *, where: str) -> Config:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hrlaif.artifacts import evenly
 from hrlaif.errors import ConfigError, DataError
 from hrlaif.types import CalibrationPair, Finish, Message, Prompt, Response, Split, Task, Verdict
 
@@ -51,13 +52,6 @@ def comparisons(text: str, arms: Sequence[str], models: Sequence[str] = ()) -> t
             raise ConfigError(f"--compare: {part.strip()!r} is no comparison. Name two of {known} as in rlaif:start.")
         pairs.append((first, second))
     return tuple(pairs)
-
-
-def evenly(prompts: Sequence[Prompt], most: int) -> list[Prompt]:
-    """At most so many (0: all), taken evenly."""
-    if not most or len(prompts) <= most:
-        return list(prompts)
-    return [prompts[len(prompts) * k // most] for k in range(most)]
 
 
 def arm_items(

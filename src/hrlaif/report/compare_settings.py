@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from hrlaif.errors import DataError
+from hrlaif.config import read_toml
 from hrlaif.report.wording import flat
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # Where a run lies and what it is called says nothing about how it was made.
 PLACE = ("run_dir", "name")
@@ -22,16 +16,9 @@ def differing(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """Values by run for each setting that is not the same in all runs; a run without the file is left out.
 
     Raises:
-        DataError: A file is not TOML.
+        ConfigError: A file is not TOML.
     """
-    read = {run: _settings(path) for run, path in files.items() if path.exists()}
+    read = {run: dict(flat(read_toml(path))) for run, path in files.items() if path.exists()}
     keys = dict.fromkeys(key for settings in read.values() for key in settings if key not in PLACE)
     found = {key: {run: settings[key] for run, settings in read.items() if key in settings} for key in keys}
     return {key: of for key, of in found.items() if len(of) < len(read) or len(set(of.values())) > 1}
-
-
-def _settings(path: Path) -> dict[str, str]:
-    try:
-        return dict(flat(tomllib.loads(path.read_text(encoding="utf-8"))))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid TOML ({error}). Compare runs whose configuration is whole.") from error
