@@ -6,6 +6,7 @@ import pytest
 
 from hrlaif.config import EndpointSection
 from hrlaif.models.endpoints import CallQueue, Endpoint
+from hrlaif.models.flow import ordered, together
 from hrlaif.models.wire import Secret
 
 
@@ -142,6 +143,37 @@ def test_another_try_goes_to_another_endpoint_while_one_is_ready() -> None:
                 calls.release(one)
 
     asyncio.run(scenario())
+
+
+def test_the_calls_of_an_earlier_item_go_first_so_that_items_end_one_by_one() -> None:
+    async def scenario() -> list[str]:
+        one = endpoint(in_flight=1)
+        calls = CallQueue([one])
+        order: list[str] = []
+
+        async def call(name: str) -> None:
+            taken = await calls.acquire(1)
+            order.append(name)
+            await settle()
+            calls.release(taken)
+
+        async def part(name: str) -> None:
+            inner = ordered("xy", lambda letter: call(f"{name}{letter}"), window=2)
+            assert [done async for done in inner] == [None, None]
+
+        async def work(item: int) -> None:
+            await together(call(f"{item}a"), call(f"{item}b"))
+            await part(str(item))
+
+        async for _ in ordered(range(6), work, window=6):
+            order.append("done")
+        return order
+
+    # All items start at once; a call that ends is followed by one of the next item before its own item asks again.
+    order = asyncio.run(scenario())
+    for item in range(6):
+        asked = order[: [place for place, name in enumerate(order) if name == "done"][item]]
+        assert {int(name[0]) for name in asked if name != "done"} <= set(range(item + 3))
 
 
 def test_a_failure_for_all_reaches_every_call_that_waits_or_rests() -> None:

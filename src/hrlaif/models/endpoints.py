@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
 import math
 import random
 import time
 import urllib.parse
 import urllib.request
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
 from hrlaif.config import EndpointSection
 from hrlaif.errors import ConfigError
+from hrlaif.models.flow import PLACE
 from hrlaif.models.limits import Pace, Window
 from hrlaif.models.wire import Adaptation, Secret
 
@@ -161,12 +163,14 @@ def jitter(attempt: int, first_s: float, most_s: float) -> float:
 
 
 class CallQueue:
-    """Hands waiting calls to endpoints, first come first served."""
+    """Hands waiting calls to endpoints: those of the earliest item first, and of one item first come first served."""
 
     def __init__(self, endpoints: Sequence[Endpoint], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._endpoints = endpoints
         self._clock = clock
-        self._waiting: deque[tuple[asyncio.Future[Endpoint], int, Endpoint | None]] = deque()
+        # A heap: the place of the call's item, when it came, who waits, its tokens, and where it failed before.
+        self._waiting: list[tuple[tuple[int, ...], int, asyncio.Future[Endpoint], int, Endpoint | None]] = []
+        self._came = itertools.count()
         self._resting: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -182,7 +186,7 @@ class CallQueue:
                 return endpoint
             self._wake_in(wait_s)
         future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, tokens, last))
+        heapq.heappush(self._waiting, (PLACE.get(), next(self._came), future, tokens, last))
         try:
             return await future
         except asyncio.CancelledError:
@@ -212,10 +216,10 @@ class CallQueue:
         for resting in self._resting:
             if not resting.done():
                 resting.set_exception(error)
-        while self._waiting:
-            future, *_ = self._waiting.popleft()
+        for _, _, future, _, _ in self._waiting:
             if not future.done():
                 future.set_exception(error)
+        self._waiting.clear()
 
     def close(self) -> None:
         """Forget the timer; the loop is about to end."""
@@ -235,15 +239,15 @@ class CallQueue:
 
     def _dispatch(self) -> None:
         while self._waiting:
-            future, tokens, last = self._waiting[0]
+            _, _, future, tokens, last = self._waiting[0]
             if future.done():  # cancelled while it waited
-                self._waiting.popleft()
+                heapq.heappop(self._waiting)
                 continue
             endpoint, wait_s = self._next(last)
             if endpoint is None:
                 self._wake_in(wait_s)
                 return
-            self._waiting.popleft()
+            heapq.heappop(self._waiting)
             endpoint.take(tokens, self._clock())
             future.set_result(endpoint)
 
