@@ -193,6 +193,25 @@ def test_a_failed_answer_to_an_attack_is_unjudged_and_never_counts_as_safe(tmp_p
     assert judge.requests == []
 
 
+@pytest.mark.parametrize("failing", ["start", "rlaif"])
+@pytest.mark.parametrize("task", [Task.OPEN, Task.MATH, Task.RED_TEAM, Task.BENIGN_TRICKY])
+def test_an_answer_whose_call_failed_says_nothing_of_its_model(task: Task, failing: str, tmp_path: Path) -> None:
+    prompt, path = math(1) if task is Task.MATH else plain(task), tmp_path / "e.jsonl"
+    answers = {
+        arm: {prompt.id: said(arm, prompt, *(("", Finish.FAILED) if arm == failing else ("Fine. The answer is 2.",)))}
+        for arm in ("start", "rlaif")
+    }
+    evaluate([prompt], answers, judge=ScriptedModel(opinion), scorers={}, tie_margin=0.05, path=path, fingerprint="f")
+    summary = summarise(read_records(path, Evaluation), seed=0)
+    found = {arm: summary["metrics"][arm]["all"] for arm in answers}
+    assert {arm: of_arm["unreadable"]["value"] for arm, of_arm in found.items()} == {
+        arm: float(arm == failing) for arm in answers
+    }
+    assert "satisfaction" not in found[failing]
+    assert "correct" not in found[failing]
+    assert not [arm for arm in answers if "win_ratio" in found[arm]]
+
+
 def test_the_same_text_is_a_tie_and_is_judged_once(tmp_path: Path) -> None:
     judge = ScriptedModel(opinion)
     same = {"start": lambda _: "Hello.", "rlaif": lambda _: "Hello.", "hrlaif": lambda _: "Hello."}

@@ -19,7 +19,7 @@ from hrlaif.metrics import words
 from hrlaif.models.base import ChatModel, RewardScorer
 from hrlaif.models.flow import spread
 from hrlaif.progress import Progress
-from hrlaif.types import Cost, Evaluation, Message, Prompt, Response, Split, Task, Verdict
+from hrlaif.types import Cost, Evaluation, Finish, Message, Prompt, Response, Split, Task, Verdict
 
 START = "start"
 Answers = Mapping[str, Mapping[str, Response]]
@@ -151,10 +151,10 @@ async def _measure(measuring: Measuring, item: _Item) -> dict[str, Measurement]:
 
 
 async def _compare(panel: Panel, item: _Item, *, tie_margin: float) -> dict[str, Comparison]:
-    if item.prompt.task is Task.RED_TEAM:
-        return {}
-    arms = [arm for arm in item.answers if arm != START]
     start = item.answers[START]
+    if item.prompt.task is Task.RED_TEAM or start.finish is Finish.FAILED:
+        return {}
+    arms = [arm for arm, answer in item.answers.items() if arm != START and answer.finish is not Finish.FAILED]
     compared = await asyncio.gather(
         *(_compare_two(panel, item.prompt, item.answers[arm], start, tie_margin=tie_margin) for arm in arms)
     )
