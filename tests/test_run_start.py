@@ -48,6 +48,7 @@ def test_an_endpoint_that_draws_responses_beside_a_fine_tuning_is_spoken_of(tmp_
     ("model", "message"),
     [
         ({"path": "./gone"}, r"evaluation\.models: \./gone: no model there"),
+        ({"path": "runs/other/hrlaif/policy"}, r"evaluation\.models: runs/other/hrlaif/policy: no model there"),
         ({"url": "http://127.0.0.1:9/v1", "model": "m", "key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY is not set"),
     ],
 )
@@ -59,3 +60,15 @@ def test_a_model_to_compare_with_that_cannot_answer_is_named_before_anything_is_
         with pytest.raises(ConfigError, match=message):
             make_prompts(run, step)
         assert not step.path.exists()
+
+
+@pytest.mark.parametrize("file", ["config.json", "adapter_config.json"])
+def test_a_model_to_compare_with_may_be_a_model_an_adapter_or_a_name_on_the_hub(tmp_path: Path, file: str) -> None:
+    there = tmp_path / "runs" / "other" / "policy"
+    there.mkdir(parents=True)
+    (there / file).write_text("{}")
+    named = [{"name": "folder", "path": str(there)}, {"name": "hub", "path": "some/model"}]
+    with opened(tmp_path / "r", evaluation={"models": named}) as run:
+        step = next(step for step in plan(STAGES, run.config) if step.stage.name == "prompts")
+        make_prompts(run, step)
+        assert step.path.exists()

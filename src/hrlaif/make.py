@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ from hrlaif.types import (
 Record = TypeVar("Record")
 # Agreement with people that a coin reaches on pairs without ties.
 CHANCE = 0.5
+# `model` or `owner/model`; anything else that names a model is a path.
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+MODEL_FILES = ("config.json", "adapter_config.json")
 
 
 def read(run: Run, name: str, record_type: type[Record]) -> list[Record]:
@@ -72,9 +76,10 @@ def check_models(run: Run) -> None:
     for one in run.config.evaluation.models:
         if one.url:
             endpoint_key(one, os.environ)
-        elif one.path.startswith(("/", ".", "~")) and not Path(one.path, "config.json").is_file():
-            # Anything else may be a name on the hub.
-            raise ConfigError(f"evaluation.models: {one.path}: no model there (no config.json). Name its folder.")
+        elif not HUB_NAME.fullmatch(one.path) and not any(Path(one.path, name).is_file() for name in MODEL_FILES):
+            raise ConfigError(
+                f"evaluation.models: {one.path}: no model there (no {' or '.join(MODEL_FILES)}). Name its folder."
+            )
 
 
 def make_sft(run: Run, step: Step) -> None:
