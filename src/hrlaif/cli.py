@@ -260,18 +260,23 @@ def report(
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write a page (HTML, Markdown, figures, JSON) there instead.")
-    ] = None,
+        str, typer.Option(metavar="FOLDER", help="Write a page (HTML, Markdown, figures, JSON) there instead.")
+    ] = "",
 ) -> None:
     """Show arms and runs side by side, and a mean of runs."""
+    from hrlaif import storage
+    from hrlaif.errors import ConfigError
     from hrlaif.evaluation import compare_runs, mean_table, means_of_folders, read_summaries
 
+    if storage.is_url(out):
+        raise ConfigError(f"--out {out}: the page links to the runs' files, so it needs a folder of this machine.")
     summaries = read_summaries(folders)
     means = means_of_folders(folders)
-    if out is not None:
+    if out:
         from hrlaif import report
 
-        print(f"Comparison: {report.compare(dict(zip(summaries, folders, strict=True)), summaries, means, out)}")
+        page = report.compare(dict(zip(summaries, folders, strict=True)), summaries, means, Path(out))
+        print(f"Comparison: {page}")
         return
     _print_table(compare_runs(summaries))
     if means:

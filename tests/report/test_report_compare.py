@@ -117,6 +117,9 @@ def test_runs_that_were_not_evaluated_are_named_in_one_message(
 
 def test_a_run_is_neither_counted_twice_nor_written_over(seeds: list[Path], tmp_path: Path) -> None:
     assert "named twice" in Outcome("compare", seeds[0], seeds[0]).message
+    shown = Outcome("compare", *seeds[:2], "--out", "s3://bucket/compared")
+    assert shown.code == 2
+    assert "--out s3://bucket/compared" in shown.message
     assert "Name another folder" in Outcome("compare", seeds[0], "--out", seeds[1]).message
     write_json(tmp_path / "metrics.json", ["not", "metrics"])
     assert "not what the evaluation writes" in Outcome("compare", tmp_path).message
