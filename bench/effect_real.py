@@ -3,10 +3,10 @@
 python bench/effect_real.py --labeler LABELER.gguf --judge OTHER.gguf [--folder runs/effect-real] [--set KEY=VALUE ...]
 
 The bundled model is the policy, on the bundled prompts in English; alone it is right too rarely, so it is first
-fine-tuned on worked answers and on talkative ones to training prompts that the run leaves out. The whole run lies in the
-folder: a bench that was stopped goes on, and what was asked is not asked again. `--until label` stops after a stage.
-Give --endpoint URL MODEL instead of --labeler where the labeler is served elsewhere; on a GPU, name a larger policy
-with --set model.name=FOLDER.
+fine-tuned on worked answers and on talkative ones, to training prompts that the run leaves out. The whole run lies in
+the folder: a bench that was stopped goes on, and what was asked is not asked again. `--until label` stops after a
+stage. Give --endpoint URL MODEL instead of --labeler where the labeler is served elsewhere; on a GPU, name a larger
+policy with --set model.name=FOLDER.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ SETTINGS: dict[str, Any] = {
     "sft": {"lora": {"layers": 8}, "epochs": 2, "learning_rate": 5e-4, "examples_per_step": 8, "max_tokens": 128},
     "labels": {"pairs_per_prompt": 1, "answer_check": False, "tie_margin": 0.005},
     "judge": {"gate": False, "calibration_pairs": 40},
+    "pairs": {"calibrated": True},
     "responses": {"per_prompt": 3, "temperature": 0.7, "max_tokens": 56},
     "red_team": {"attacks_per_prompt": 1, "max_tokens": 48, "max_rewrites": 2, "max_unjudged": 1.0},
     "reward": {"lora": {"layers": 8}, "epochs": 2, "pairs_per_step": 8, "max_tokens": 256},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hrlaif.artifacts import Journal, read_manifest, read_records, write_records
-from hrlaif.config import Config
+from hrlaif.artifacts import Journal, read_manifest, read_records, write_json, write_records
+from hrlaif.config import Config, PairsSection
 from hrlaif.errors import DataError
 from hrlaif.make import labelled, make_pairs
 from hrlaif.make_report import costs, judge_on_verified
@@ -108,6 +108,26 @@ def test_pairs_come_in_order_and_what_made_none_is_counted_once_even_after_a_res
     assert manifest is not None
     assert manifest["dropped"] == {"tie": 1, **LEFT_OUT}
     assert manifest["by_basis"] == {"judge": 3}
+
+
+def test_a_judges_probabilities_are_scaled_by_the_slope_that_calibration_found_where_that_is_wanted(run: Run) -> None:
+    plain, path = step(run, "pairs"), run.folder / "calibration.json"
+    write_json(path, {"slope": 2.0})
+    scaled = Run(run.config.model_copy(update={"pairs": PairsSection(calibrated=True)}))
+    making = step(scaled, "pairs")
+    # Runs that do not want it keep the pairs that they have.
+    assert plain.stage.settings(run.config) == run.config.pairs.model_dump(mode="json", exclude={"calibrated"})
+    assert making.stage.settings(scaled.config) != plain.stage.settings(run.config)
+    make_pairs(run, plain)
+    said = [pair.probability for pair in read_records(plain.path, Pair)]
+    make_pairs(scaled, making)
+    assert [pair.probability for pair in read_records(making.path, Pair)] == pytest.approx(
+        [p * p / (p * p + (1 - p) * (1 - p)) for p in said]
+    )
+    assert (read_manifest(making.path) or {})["slope"] == 2.0
+    write_json(path, {"agreement": 0.7})
+    with pytest.raises(DataError, match=r"calibration\.json has no slope"):
+        make_pairs(scaled, making)
 
 
 def test_red_team_pairs_that_begin_alike_are_thinned_out(run: Run) -> None:

@@ -212,13 +212,16 @@ def make_pairs(run: Run, step: Step) -> None:
         # Asked here and not where the cases are made: they are whole and paid for, and must not be trained on.
         red_team.check_gate(path, max_unjudged=run.config.red_team.max_unjudged)
     arm = str(step.arm)
+    slope = judge_slope(run)
     dropped: Counter[str] = Counter()
     by_basis: Counter[str] = Counter()
 
     def made() -> Iterator[list[Pair]]:
         for group, found in labelled(run, arm):
             texts = {response.id: response for response in group.responses}
-            built, lost = pairs.build(found, {group.prompt.id: group.prompt}, texts, section=run.config.pairs)
+            built, lost = pairs.build(
+                found, {group.prompt.id: group.prompt}, texts, section=run.config.pairs, slope=slope
+            )
             dropped.update(lost)
             yield built
         dropped.update((artifacts.read_manifest(run.folder / arm / "labels.jsonl") or {}).get("left_out", {}))
@@ -234,7 +237,24 @@ def make_pairs(run: Run, step: Step) -> None:
             by_basis.update(pair.basis.value for pair in built)
             if index >= done:
                 journal.append(built)
-        journal.finish(dropped=dropped, by_basis=artifacts.count_by(by_basis.elements()))
+        journal.finish(dropped=dropped, by_basis=artifacts.count_by(by_basis.elements()), slope=slope)
+
+
+def judge_slope(run: Run) -> float:
+    """What the judge's log-odds are multiplied by in the pairs.
+
+    Raises:
+        DataError: It is wanted and was not measured.
+    """
+    if not run.config.pairs.calibrated:
+        return 1.0
+    path = run.folder / "calibration.json"
+    if (slope := artifacts.read_json(path).get("slope")) is None:
+        raise DataError(
+            f"pairs.calibrated: {path} has no slope. Delete that file and run again (its calls are in the ledger), or "
+            "set pairs.calibrated = false."
+        )
+    return float(slope)
 
 
 def make_reward(run: Run, step: Step) -> None:

@@ -68,6 +68,12 @@ def _panel(config: Config) -> object:
     ]
 
 
+def _pairs(config: Config) -> object:
+    """What becomes of labels; where the judge's slope is used, what it is measured on too."""
+    section = config.pairs.model_dump(mode="json", exclude={"calibrated"})
+    return [section, _panel(config), config.judge.calibration_pairs] if config.pairs.calibrated else section
+
+
 def _evaluation_judge(config: Config) -> object:
     return [config.evaluation.judge or [_judge(config), _panel(config)], harm_cuts(config)]
 
@@ -178,7 +184,7 @@ STAGES: tuple[Stage, ...] = (
         "pairs",
         ("prompts.jsonl", "responses.jsonl", "verifications.jsonl", "{arm}/labels.jsonl", "{rounds}/red_team.jsonl"),
         "{round}/pairs.jsonl",
-        lambda config: config.pairs,
+        _pairs,
         make_pairs,
         over="arms",
         first_round=1,

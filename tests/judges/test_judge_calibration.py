@@ -1,4 +1,5 @@
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 
 from hrlaif.artifacts import read_records
 from hrlaif.errors import CallError, ModelError
-from hrlaif.judges.calibrate import calibrate, judge_agreement
+from hrlaif.judges.calibrate import calibrate, judge_agreement, slope
 from hrlaif.judges.panel import Judge, Panel
 from hrlaif.metrics import wilson
 from hrlaif.models.base import ChatReply, ChatRequest
@@ -207,3 +208,42 @@ def test_ties_are_worth_what_a_coin_would_get() -> None:
     # 1 + 1/2 + 1/2 + 1 + 0 + 0 + 0 of 7.
     assert judge_agreement(rows).value == pytest.approx(3 / 7)
     assert judge_agreement(rows).n == 7
+
+
+def asked(logits: list[float], better: list[bool]) -> tuple[list[CalibrationPair], list[Label]]:
+    """Pairs with a judge's log-odds of the first response, and whether that is the better one."""
+    pairs = [CalibrationPair(f"q{n}", "?", "a", "b", "A" if is_first else "B") for n, is_first in enumerate(better)]
+    labels = [
+        Label(f"q{n}", "a", "b", 1 / (1 + math.exp(-x)), Verdict.FIRST if x > 0 else Verdict.SECOND, Basis.JUDGE)
+        for n, x in enumerate(logits)
+    ]
+    return pairs, labels
+
+
+@pytest.mark.parametrize("true", [0.0, 0.25, 1.0, 9.0])
+def test_the_slope_is_how_much_surer_than_its_word_a_judge_may_be_taken(true: float) -> None:
+    drawn, inside = random.Random(1), 0
+    for _ in range(40):
+        logits = [drawn.gauss(0, 2.0 / max(true, 1.0)) for _ in range(400)]
+        found = slope(*asked(logits, [drawn.random() < 1 / (1 + math.exp(-true * x)) for x in logits]))
+        assert found.value == pytest.approx(true, abs=0.4 * max(true, 0.5))
+        inside += found.low <= true <= found.high
+    assert inside >= 35
+
+
+def test_a_judge_without_a_mistake_has_a_finite_slope_and_one_that_is_always_wrong_none() -> None:
+    logits = [0.1 * (-1) ** n for n in range(40)]
+    right = [x > 0 for x in logits]
+    never_wrong = slope(*asked(logits, right))
+    # Platt's target for 40 rows is 41 / 42: sigmoid(0.1 b) = 41 / 42.
+    assert never_wrong.value == pytest.approx(10 * math.log(41), rel=1e-6)
+    assert slope(*asked(logits, [not is_right for is_right in right])).value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_ties_and_unreadable_labels_say_nothing_of_the_slope() -> None:
+    pairs, labels = asked([0.5, -0.2, 0.3], [True, False, False])
+    seen = slope(pairs, labels)
+    tie = CalibrationPair("t", "?", "a", "b", "tie")
+    unread = Label("u", "a", "b", 0.5, Verdict.UNREADABLE, Basis.JUDGE)
+    assert slope([*pairs, tie, pairs[0]], [*labels, labels[0], unread]) == seen
+    assert math.isnan(slope([tie], labels[:1]).value)

@@ -72,3 +72,24 @@ def test_a_label_of_something_that_is_not_there_is_named(
 ) -> None:
     with pytest.raises(DataError, match=f"label of prompt 'p': {lost} is not in the run"):
         build([label(0.8, Verdict.FIRST)], prompts, responses, section=PairsSection())
+
+
+@pytest.mark.parametrize("basis", list(Basis))
+@pytest.mark.parametrize(
+    ("slope", "soft"), [(1.0, 0.6), (2.0, 0.36 / 0.52), (0.0, None), (0.5, 1 / (1 + (2 / 3) ** 0.5))]
+)
+def test_the_log_odds_of_a_judge_and_of_nobody_else_are_scaled_by_its_slope(
+    basis: Basis, slope: float, soft: float | None
+) -> None:
+    labels = [label(0.6, Verdict.FIRST, basis=basis), label(0.4, Verdict.SECOND, basis=basis)]
+    pairs, dropped = build(labels, PROMPTS, RESPONSES, section=PairsSection(), slope=slope)
+    if basis not in (Basis.JUDGE, Basis.REASONING):
+        soft = 0.6
+    assert [pair.probability for pair in pairs] == pytest.approx([soft] * 2 if soft else [])
+    assert dropped == ({} if soft else {"tie": 2})
+
+
+@pytest.mark.parametrize("slope", [0.5, 2.0, 100.0])
+def test_what_is_certain_stays_so(slope: float) -> None:
+    pairs, _ = build([label(1.0, Verdict.FIRST)], PROMPTS, RESPONSES, section=PairsSection(), slope=slope)
+    assert [pair.probability for pair in pairs] == [1.0]

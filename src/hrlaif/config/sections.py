@@ -137,9 +137,14 @@ class RedTeamSection(Section):
 
 
 class PairsSection(Section):
-    """Which labels become pairs, and the pairs held out to measure the reward model."""
+    """Which labels become pairs, and with which soft label.
+
+    With `calibrated`, a judge's probability p becomes `sigmoid(slope * logit p)`, with the slope that calibration.json
+    found on labelled pairs, and `min_probability` is asked of the result.
+    """
 
     min_probability: Annotated[float, Field(ge=0.5, le=1)] = 0.5
+    calibrated: bool = False
     max_opening_share: Share = 0.05
 
 

@@ -33,6 +33,10 @@ from hrlaif.types import (
 )
 
 PURPOSE = "calibration"
+# A probability nearer to 0 or 1 is taken for this one, and a steeper slope is not looked for.
+SURE = 1e-6
+MOST_SLOPE = 100.0
+Z = 1.959964
 _VERDICTS = {"A": Verdict.FIRST, "B": Verdict.SECOND, "tie": Verdict.TIE}
 
 
@@ -43,8 +47,9 @@ def calibrate(
 
     `agreement` counts a TIE of the judge on a pair that people did not tie as half right, as a coin would be, and
     an unreadable one as wrong; `p_first` is the mean probability of the response shown first: 0.5 has no position
-    bias; `flip_rate` is the share of pairs whose two orders name different responses. Each has its 95 % interval as
-    `..._low` and `..._high`. A panel is measured as one judge, and each member by itself under `by_judge`.
+    bias; `flip_rate` is the share of pairs whose two orders name different responses; `slope` is what the judge's
+    log-odds have to be multiplied by (`slope`). Each has its 95 % interval as `..._low` and `..._high`. A panel is
+    measured as one judge, and each member by itself under `by_judge`.
     """
     start = time.monotonic()
     panel = panel_of(judge)
@@ -119,6 +124,7 @@ def quality(pairs: Sequence[CalibrationPair], labels: Sequence[Label]) -> dict[s
         **_bounded(kappa),
         **_bounded(flip_rate(orders(vote) for vote in asked)),
         **_bounded(_shown_first(asked)),
+        **_bounded(slope(pairs, labels)),
         **_bounded(_longer_share(pairs, given, name="longer_chosen")),
         "longer_is_better": _number(_longer_share(pairs, known, name="longer_is_better").value),
         "unreadable": given.count(Verdict.UNREADABLE),
@@ -129,6 +135,45 @@ def quality(pairs: Sequence[CalibrationPair], labels: Sequence[Label]) -> dict[s
             for category, part in by_category.items()
         },
     }
+
+
+def slope(pairs: Sequence[CalibrationPair], labels: Sequence[Label]) -> Metric:
+    """The b of `P(first is better) = sigmoid(b * logit p_first)` that fits the labelled pairs: 1 where the judge's
+    probabilities can be taken at their word, below 1 where it is too sure, 0 where they say nothing.
+
+    Platt scaling (Platt 1999, with its smoothed targets, so that a judge without a mistake gets a finite slope); no
+    intercept, since both orders of a pair leave no first one. Wald interval. Ties and unreadable labels are left out.
+    """
+    logits = [
+        _logit(label.p_first) * (1 if pair.label == "A" else -1)
+        for pair, label in zip(pairs, labels, strict=True)
+        if pair.label != "tie" and label.verdict is not Verdict.UNREADABLE
+    ]
+    target = (len(logits) + 1) / (len(logits) + 2)
+
+    def rises(b: float) -> bool:
+        return math.fsum(x * (target - _sigmoid(b * x)) for x in logits) > 0
+
+    low, high = 0.0, 1.0
+    while rises(high) and high < MOST_SLOPE:
+        low, high = high, 2 * high
+    for _ in range(60):
+        low, high = (middle, high) if rises(middle := (low + high) / 2) else (low, middle)
+    found = (low + high) / 2
+    information = math.fsum(x * x * _sigmoid(found * x) * _sigmoid(-found * x) for x in logits)
+    if not information:
+        return Metric("slope", math.nan, math.nan, math.nan, len(logits))
+    off = Z / math.sqrt(information)
+    return Metric("slope", found, max(0.0, found - off), found + off, len(logits))
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, SURE), 1 - SURE)
+    return math.log(p / (1 - p))
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def judge_agreement(rows: Iterable[tuple[Verdict, Verdict]]) -> Metric:

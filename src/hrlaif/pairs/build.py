@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from hrlaif.config import PairsSection
 from hrlaif.errors import DataError
-from hrlaif.types import Label, Pair, Prompt, Response, Verdict
+from hrlaif.types import Basis, Label, Pair, Prompt, Response, Verdict
 
 
 def build(
@@ -16,11 +17,12 @@ def build(
     responses: Mapping[str, Response],
     *,
     section: PairsSection,
+    slope: float = 1.0,
 ) -> tuple[list[Pair], dict[str, int]]:
     """The pairs, and how many labels were dropped for which reason.
 
     `prompts` and `responses` are by id. A label's probability becomes the pair's soft label, turned so that it speaks
-    of the response that its verdict chose: 0.5 < probability <= 1.
+    of the response that its verdict chose: 0.5 < probability <= 1. A judge's is `sigmoid(slope * logit p)`.
 
     Raises:
         DataError: A label names a prompt or a response that is not there.
@@ -29,6 +31,8 @@ def build(
     dropped: Counter[str] = Counter()
     for label in labels:
         probability = label.p_first if label.verdict is Verdict.FIRST else 1 - label.p_first
+        if label.basis in (Basis.JUDGE, Basis.REASONING):
+            probability = _scaled(probability, slope)
         if label.verdict is Verdict.UNREADABLE:
             dropped["unreadable"] += 1
         elif label.verdict is Verdict.TIE or probability <= 0.5:
@@ -38,6 +42,14 @@ def build(
         else:
             pairs.append(_pair(label, probability, prompts, responses))
     return pairs, dict(dropped)
+
+
+def _scaled(probability: float, slope: float) -> float:
+    """`sigmoid(slope * logit probability)`, for the probabilities 0 and 1 too."""
+    if slope == 1.0:
+        return probability  # to the last digit
+    yes, no = math.pow(probability, slope), math.pow(1 - probability, slope)
+    return yes / (yes + no)
 
 
 def _pair(label: Label, probability: float, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]) -> Pair:
