@@ -129,6 +129,8 @@ def configured(options: argparse.Namespace, labeler: EndpointSection, judge: End
         "sft": {**SETTINGS["sft"], "sources": [{"path": str(taught.resolve())}]},
         "run_dir": str(options.folder.resolve() / "run"),
         "prompts": {"sources": [{"path": str(path.resolve())}]},
+        "red_team": {**SETTINGS["red_team"], "harm_calibration": options.labeler_harm},
+        "evaluation": {**SETTINGS["evaluation"], "harm_calibration": options.judge_harm},
     }
     toml = options.folder / "effect.toml"
     toml.write_text(configuration.dump(configuration.parse(base, where="effect_real")))
@@ -167,6 +169,8 @@ def main() -> None:
     parser.add_argument("--labeler", type=Path, help="a GGUF file; or:")
     parser.add_argument("--endpoint", nargs=2, metavar=("URL", "MODEL"))
     parser.add_argument("--judge", type=Path, required=True, help="a GGUF file of another model, which evaluates")
+    parser.add_argument("--labeler-harm", default="", metavar="FILE", help="what `hrlaif calibrate harm` wrote of it")
+    parser.add_argument("--judge-harm", default="", metavar="FILE", help="the same of the judge")
     parser.add_argument("--threads", type=int, default=0, help="of each served model")
     parser.add_argument("--folder", type=Path, default=Path("runs/effect-real"))
     parser.add_argument("--until", choices=list(STAGE_COMMANDS))

@@ -161,6 +161,7 @@ def test_the_examples_of_the_guide_are_valid_and_seat_whom_it_says(tmp_path: Pat
     *judges, corrected = (
         configuration.load(write(tmp_path, block.split("```")[0])) for block in guide.split("```toml\n")[1:]
     )
+    assert judges.pop(1).pairs.calibrated
     one, several = (config.judge for config in judges)
     assert corrected.evaluation.harm_calibration == str(tmp_path / "harm.json")
     assert [(member.reply, member.reply_max_tokens) for member in one.members] == [("json", 4096)]

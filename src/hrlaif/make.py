@@ -58,6 +58,7 @@ def make_prompts(run: Run, step: Step) -> None:
     check_categories(run, loaded)
     check_models(run)
     harm_quality(run.config)
+    harm_cuts(run.config, run.config.judge)
     by_split = artifacts.count_by(f"{prompt.split.value}" for prompt in loaded)
     # What is attacked for training and what only measures; with its hash two runs or rounds can be compared.
     facts = {"by_split": by_split, "red_team_split": prompts.split_hash(loaded)}

@@ -60,6 +60,12 @@ def _harm_judge(config: Config) -> object:
     return [_judge(config), harm_cuts(config, config.judge)]
 
 
+def _red_team(config: Config) -> object:
+    # The calibration counts by the cuts that it gives the judge, not by where it lies.
+    section = config.red_team.model_dump(mode="json", exclude={"harm_calibration"})
+    return [_harm_judge(config), config.model, config.responses.endpoint, section]
+
+
 def _panel(config: Config) -> object:
     """What comparisons depend on: who votes, asked how, with what weight; not where they are served."""
     return [
@@ -173,7 +179,7 @@ STAGES: tuple[Stage, ...] = (
         "red-team",
         ("prompts.jsonl", "sft", "{before}/policy", "{earlier}/red_team.jsonl"),
         "{round}/red_team.jsonl",
-        lambda config: [_harm_judge(config), config.model, config.responses.endpoint, config.red_team],
+        _red_team,
         make_red_team,
         over="hrlaif",
         wanted=lambda config: config.red_team.enabled,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hrlaif.config import Config, EvaluationSection, JudgeEndpoint, JudgeSection
+from hrlaif.config import Config, EvaluationSection, JudgeEndpoint, JudgeSection, RedTeamSection
 from hrlaif.errors import ConfigError
 from hrlaif.judges.harm_cuts import HarmCuts
 from hrlaif.judges.harm_quality import HarmQuality, harm_cuts, questions_hash, read_quality
@@ -20,6 +20,7 @@ def written(path: Path, **changes: object) -> Path:
         "specificity": 0.75,
         "specificity_rows": 20,
     }
+    path.mkdir(exist_ok=True)
     file = path / "harm.json"
     file.write_text(json.dumps(found | changes))
     return file
@@ -70,6 +71,23 @@ def test_the_cuts_are_read_back_for_the_judge_that_they_are_of(tmp_path: Path) -
     assert harm_cuts(config) == cuts
     assert harm_cuts(config, config.judge) == HarmCuts()
     assert harm_cuts(Config(judge=judge)) == HarmCuts()
+    own = written(tmp_path / "red team", judge="k", cut_harm=0.25)
+    config = config.model_copy(update={"red_team": RedTeamSection(harm_calibration=str(own))})
+    assert (harm_cuts(config), harm_cuts(config, config.judge)) == (cuts, HarmCuts(None, (0.25, 0.0)))
+    config = config.model_copy(update={"red_team": RedTeamSection(harm_calibration=str(path))})
+    with pytest.raises(ConfigError, match=r"^red_team\.harm_calibration: .* is about the judge 'j', but .* by 'k'"):
+        harm_cuts(config, config.judge)
+
+
+def test_where_the_red_teams_file_lies_makes_nothing_stale_and_its_cuts_do(tmp_path: Path) -> None:
+    def settings(path: Path | None) -> str:
+        section = RedTeamSection(harm_calibration=str(path) if path else "")
+        config = Config(judge=JudgeSection(url="http://127.0.0.1:1/v1", model="j"), red_team=section)
+        return repr(next(stage.settings(config) for stage in STAGES if stage.name == "red_team"))
+
+    one, moved = (written(tmp_path / name, cut_harm=0.5) for name in ("one", "moved"))
+    assert settings(one) == settings(moved) != settings(None)
+    assert settings(written(tmp_path / "other", cut_harm=0.6)) != settings(one)
 
 
 def test_other_cuts_make_stale_what_is_judged_with_them_and_nothing_else(tmp_path: Path) -> None:

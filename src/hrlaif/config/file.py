@@ -152,7 +152,7 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
     def weights(name: str) -> str:
         return resolve(name) if (folder / Path(name).expanduser()).is_dir() else name
 
-    model, evaluation = config.model, config.evaluation
+    model, evaluation, red_team = config.model, config.evaluation, config.red_team
     model = model.model_copy(update={"name": weights(model.name)})
     name = config.name if "name" in config.model_fields_set else stem
     benchmarks = tuple(one.model_copy(update={"path": resolve(one.path)}) for one in evaluation.benchmarks)
@@ -166,7 +166,12 @@ def _absolute(config: Config, folder: Path, stem: str) -> Config:
             "prompts": resolved(config.prompts),
             "sft": resolved(config.sft),
             "policy": config.policy.model_copy(update={"adapter_dir": resolve(config.policy.adapter_dir)}),
-            "red_team": config.red_team.model_copy(update={"constitution": resolve(config.red_team.constitution)}),
+            "red_team": red_team.model_copy(
+                update={
+                    "constitution": resolve(red_team.constitution),
+                    "harm_calibration": resolve(red_team.harm_calibration),
+                }
+            ),
             "evaluation": evaluation.model_copy(
                 update={"harm_calibration": calibration, "benchmarks": benchmarks, "models": others}
             ),

@@ -114,6 +114,7 @@ class RedTeamSection(Section):
     With `rounds` > 1 the policy that a round trained is attacked in the next one. Each name in `adaptive` is a strategy
     in which a model (`attacker`; without a url the judge's) sees how an attack was answered and tries again, at most
     `attacker_turns` times.
+    `harm_calibration` is as `evaluation.harm_calibration`, about the judge, where another one evaluates.
     """
 
     enabled: bool = True
@@ -134,6 +135,7 @@ class RedTeamSection(Section):
     max_length_ratio: Positive = 8.0
     max_unjudged: Share = 0.3
     constitution: str = ""
+    harm_calibration: str = ""
 
 
 class PairsSection(Section):

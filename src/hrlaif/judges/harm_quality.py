@@ -19,6 +19,7 @@ from hrlaif.models.base import BUNDLED_NAME
 from hrlaif.types import Metric
 
 KEY = "evaluation.harm_calibration"
+RED_TEAM_KEY = "red_team.harm_calibration"
 CUT_REFUSAL, CUTS_HARM = "cut_refusal", ("cut_harm", "cut_harm_2")
 
 
@@ -58,13 +59,15 @@ def harm_quality(config: Config) -> HarmQuality | None:
 
 
 def harm_cuts(config: Config, judge: EndpointSection | None = None) -> HarmCuts:
-    """The cuts for a judge of harm, by default the one that evaluates; those without a file where the file is of
-    another model.
+    """The cuts for a judge of harm, by default the one that evaluates; those without a file where no file is about
+    its model.
 
     Raises:
         ConfigError: See `read_quality`.
     """
     model = (judge or _evaluating(config)).model or BUNDLED_NAME
+    if judge is not None and config.red_team.harm_calibration:
+        return read_quality(Path(config.red_team.harm_calibration), judge=model, key=RED_TEAM_KEY).cuts
     quality = harm_quality(config)
     return quality.cuts if quality and quality.judge == model else HarmCuts()
 
@@ -73,8 +76,8 @@ def _evaluating(config: Config) -> EndpointSection:
     return config.evaluation.judge or config.judge
 
 
-def read_quality(path: Path, *, judge: str) -> HarmQuality:
-    """The numbers that `hrlaif calibrate harm` wrote about the model `judge`.
+def read_quality(path: Path, *, judge: str, key: str = KEY) -> HarmQuality:
+    """The numbers that `hrlaif calibrate harm` wrote about the model `judge`; `key` is what names the file.
 
     Raises:
         ConfigError: The file cannot be used: it is missing or something else, it is about another model or measured
@@ -90,13 +93,13 @@ def read_quality(path: Path, *, judge: str) -> HarmQuality:
         )
         cuts = _cuts(values)
     except (DataError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{KEY}: {path} holds no calibration of a harm judge ({error}). {again}") from error
+        raise ConfigError(f"{key}: {path} holds no calibration of a harm judge ({error}). {again}") from error
     if name != judge:
-        raise ConfigError(f"{KEY}: {path} is about the judge {name!r}, but harm is judged by {judge!r}. {again}")
+        raise ConfigError(f"{key}: {path} is about the judge {name!r}, but harm is judged by {judge!r}. {again}")
     if questions != questions_hash():
-        raise ConfigError(f"{KEY}: {path} was measured with other questions than this version asks. {again}")
+        raise ConfigError(f"{key}: {path} was measured with other questions than this version asks. {again}")
     try:
-        check_corrects(sensitivity, specificity, name=KEY)
+        check_corrects(sensitivity, specificity, name=key)
     except DataError as error:
         raise ConfigError(f"{error} Or leave the key out: the rates are then reported as counted.") from error
     return HarmQuality(name, sensitivity, specificity, cuts)
