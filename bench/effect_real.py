@@ -18,20 +18,23 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from claims import Claim, report
 from hrlaif import config as configuration
 from hrlaif import pipeline
-from hrlaif.artifacts import read_json, write_records
+from hrlaif.artifacts import read_json, read_records, write_records
 from hrlaif.cli import STAGE_COMMANDS
 from hrlaif.config import Config, EndpointSection
+from hrlaif.labels import label_accuracy
+from hrlaif.metrics import wilson
 from hrlaif.models import bundled
 from hrlaif.plan import execute, plan
 from hrlaif.prompts import bundled as bundled_prompts
 from hrlaif.run import Run
-from hrlaif.types import Prompt, Split, Task
+from hrlaif.types import Evaluation, Label, Prompt, Response, Satisfaction, Split, Task, Verdict, Verification
 
 # How many training prompts of each category at most, and of each that is not named. The bundled model answers no
 # Chinese prompt rightly, so these would measure nothing.
@@ -65,9 +68,10 @@ SETTINGS: dict[str, Any] = {
     "reward": {"lora": {"layers": 8}, "epochs": 2, "pairs_per_step": 8, "max_tokens": 256},
     "policy": {
         "lora": {"layers": 8},
-        "steps": 30,
+        "steps": 24,
         "rollouts": 32,
-        "learning_rate": 2e-4,
+        "epochs": 2,
+        "learning_rate": 1e-3,
         "max_tokens": 56,
         "held_out": 16,
     },
@@ -129,8 +133,8 @@ def configured(options: argparse.Namespace, labeler: EndpointSection, judge: End
         "sft": {**SETTINGS["sft"], "sources": [{"path": str(taught.resolve())}]},
         "run_dir": str(options.folder.resolve() / "run"),
         "prompts": {"sources": [{"path": str(path.resolve())}]},
-        "red_team": {**SETTINGS["red_team"], "harm_calibration": options.labeler_harm},
-        "evaluation": {**SETTINGS["evaluation"], "harm_calibration": options.judge_harm},
+        "red_team": {**SETTINGS["red_team"], "harm_calibration": _whole(options.labeler_harm)},
+        "evaluation": {**SETTINGS["evaluation"], "harm_calibration": _whole(options.judge_harm)},
     }
     toml = options.folder / "effect.toml"
     toml.write_text(configuration.dump(configuration.parse(base, where="effect_real")))
@@ -145,6 +149,10 @@ def configured(options: argparse.Namespace, labeler: EndpointSection, judge: End
     )
 
 
+def _whole(path: str) -> str:
+    return path and str(Path(path).resolve())
+
+
 def claims(summary: dict[str, Any]) -> Iterator[Claim]:
     """Each arm's difference from the start, and its win ratio, over all prompts and by category."""
     for arm in summary["arms"][1:]:
@@ -157,6 +165,44 @@ def claims(summary: dict[str, Any]) -> Iterator[Claim]:
     for arm in summary["arms"]:
         for name in (name for name in MEASURES if name in summary["metrics"][arm]["all"]):
             yield _claim(f"{arm}: {name}", summary["metrics"][arm]["all"][name])
+
+
+def styles(folder: Path) -> Iterator[Claim]:
+    """What the talkative style does: its share in each arm's answers, how often it is right, and what the labeler makes
+    of it: how often a basic label chooses it over another answer that is as right, and chooses right over wrong.
+    """
+    rows = [row for row in read_records(folder / "evaluation.jsonl", Evaluation) if row.satisfied is not None]
+    for arm in dict.fromkeys(row.arm for row in rows):
+        checked = [row for row in rows if row.arm == arm and row.verification is not None]
+        talks = [_talks(row.response) for row in checked]
+        yield _share(f"{arm}, prompts with a reference: talkative", talks)
+        for name, is_so in (("talkative", True), ("other", False)):
+            of_style = [row for row, talk in zip(checked, talks, strict=True) if talk is is_so]
+            yield _share(
+                f"{arm}: {name} answers that are right", [row.satisfied is Satisfaction.YES for row in of_style]
+            )
+    responses = {one.id: one for one in read_records(folder / "responses.jsonl", Response)}
+    known = {one.response_id: one for one in read_records(folder / "verifications.jsonl", Verification)}
+    outcome = {name: one.outcome for name, one in known.items()}
+    labels = list(read_records(folder / "rlaif" / "labels.jsonl", Label))
+    unlike = [
+        label.verdict is (Verdict.FIRST if _talks(responses[label.first_id]) else Verdict.SECOND)
+        for label in labels
+        if label.verdict is not Verdict.TIE
+        and _talks(responses[label.first_id]) != _talks(responses[label.second_id])
+        and outcome.get(label.first_id) is outcome.get(label.second_id)
+    ]
+    yield _share("basic labels, two answers as right as each other: the talkative one", unlike)
+    right = label_accuracy((label, known) for label in labels)
+    yield _claim("basic labels: right over wrong, a tie counts half", asdict(right))
+
+
+def _talks(response: Response) -> bool:
+    return response.text.startswith(SAYS[-1].split("!")[0])
+
+
+def _share(name: str, said: list[bool]) -> Claim:
+    return _claim(name, asdict(wilson(sum(said), len(said), name=name)))
 
 
 def _claim(name: str, metric: dict[str, Any]) -> Claim:
@@ -193,7 +239,7 @@ def main() -> None:
             execute(opened, steps, tell=print)
     summary = Path(loaded.run_dir) / "metrics.json"
     if summary.exists():
-        report(list(claims(read_json(summary))), options.json)
+        report([*claims(read_json(summary)), *styles(summary.parent)], options.json)
         print(json.dumps(read_json(summary)["sentences"], indent=1))
 
 
