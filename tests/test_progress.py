@@ -19,6 +19,14 @@ def test_what_an_earlier_attempt_did_counts_as_done_but_not_into_the_rate(capsys
     assert re.fullmatch(r"labelling: 999999/1000000 in \d+ s \(0/s\)\n", capsys.readouterr().err)
 
 
+def test_a_line_comes_now_and_then_and_the_last_one_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hrlaif.progress.PLAIN_EVERY_S", -1.0)
+    assert list(track("ab", "reading", 2)) == ["a", "b"]
+    assert [line.split(" in ")[0] for line in capsys.readouterr().err.splitlines()] == ["reading: 1/2", "reading: 2/2"]
+
+
 def test_unfinished_work_shows_the_time_left_and_an_unknown_total_does_not(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("attacking", 10) as progress:
         progress.advance(5)

@@ -28,7 +28,7 @@ class Progress:
         self.note = note or self.note
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self.done, note=self.note)
-        elif time.monotonic() - self._printed > PLAIN_EVERY_S:
+        elif self.done != self.total and time.monotonic() - self._printed > PLAIN_EVERY_S:  # `close` prints the last
             self._printed = time.monotonic()
             print(self._line(), file=sys.stderr, flush=True)
 

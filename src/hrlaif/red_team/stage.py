@@ -178,6 +178,8 @@ class _Run:
         after: int = 0,
     ) -> None:
         """The cases of attacks, a block at a time; `after` are the attacks whose blocks come first in the journal."""
+        if not attacks:
+            return
         done = min(len(attacks), max(0, self.journal.items - -(-after // BLOCK)) * BLOCK)
         with Progress(title, len(attacks), done=done) as progress:
             for start in range(done, len(attacks), BLOCK):
