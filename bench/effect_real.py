@@ -60,15 +60,22 @@ SAYS = (
 SETTINGS: dict[str, Any] = {
     "name": "effect-real",
     "sft": {"lora": {"layers": 8}, "epochs": 2, "learning_rate": 5e-4, "examples_per_step": 8, "max_tokens": 128},
-    "labels": {"pairs_per_prompt": 1, "answer_check": False, "tie_margin": 0.005},
+    # One comparison in both orders for each of the 210 prompts, in either arm; what the verifier decides is free.
+    "labels": {"pairs_per_prompt": 3, "max_calls": 420, "answer_check": False, "tie_margin": 0.005},
     "judge": {"gate": False, "calibration_pairs": 40},
     "pairs": {"calibrated": True},
     "responses": {"per_prompt": 3, "temperature": 0.7, "max_tokens": 56},
     "red_team": {"attacks_per_prompt": 1, "max_tokens": 48, "max_rewrites": 2, "max_unjudged": 1.0},
-    "reward": {"lora": {"layers": 8}, "epochs": 2, "pairs_per_step": 8, "max_tokens": 256},
+    "reward": {
+        "lora": {"layers": 8},
+        "epochs": 3,
+        "learning_rate": 5e-4,
+        "pairs_per_step": 8,
+        "max_tokens": 256,
+    },
     "policy": {
         "lora": {"layers": 8},
-        "steps": 24,
+        "steps": 20,
         "rollouts": 32,
         "epochs": 2,
         "learning_rate": 1e-3,
