@@ -14,12 +14,12 @@ from hrlaif.config.judge import (
     JudgeSection,
     PanelMember,
 )
+from hrlaif.config.red_team import Adaptive, RedTeamSection
 from hrlaif.config.scale import RaySection
 from hrlaif.config.sections import (
     BUNDLED,
     CATEGORY,
     PROMPT_FIELDS,
-    Adaptive,
     Arm,
     Config,
     EarlyStopSection,
@@ -32,7 +32,6 @@ from hrlaif.config.sections import (
     PolicySection,
     PromptSource,
     PromptsSection,
-    RedTeamSection,
     ReportSection,
     ResponsesSection,
     RewardSection,
