@@ -30,21 +30,25 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+class Caller:
+    """Calls through a queue one after another, and notes in which order they got their place."""
+
+    def __init__(self, one: Endpoint) -> None:
+        self.calls, self.order = CallQueue([one]), list[str]()
+
+    async def call(self, name: str) -> None:
+        taken = await self.calls.acquire(1)
+        self.order.append(name)
+        await settle()
+        assert taken.in_flight == 1
+        self.calls.release(taken)
+
+
 def test_an_endpoint_that_is_full_hands_its_place_to_the_next_in_line() -> None:
     async def scenario() -> list[str]:
-        one = endpoint(in_flight=1)
-        calls = CallQueue([one])
-        order: list[str] = []
-
-        async def call(name: str) -> None:
-            taken = await calls.acquire(1)
-            order.append(name)
-            await settle()
-            assert taken.in_flight == 1
-            calls.release(taken)
-
-        await asyncio.gather(call("a"), call("b"), call("c"))
-        return order
+        caller = Caller(endpoint(in_flight=1))
+        await asyncio.gather(*(caller.call(name) for name in "abc"))
+        return caller.order
 
     assert asyncio.run(scenario()) == ["a", "b", "c"]
 
@@ -147,15 +151,8 @@ def test_another_try_goes_to_another_endpoint_while_one_is_ready() -> None:
 
 def test_the_calls_of_an_earlier_item_go_first_so_that_items_end_one_by_one() -> None:
     async def scenario() -> list[str]:
-        one = endpoint(in_flight=1)
-        calls = CallQueue([one])
-        order: list[str] = []
-
-        async def call(name: str) -> None:
-            taken = await calls.acquire(1)
-            order.append(name)
-            await settle()
-            calls.release(taken)
+        caller = Caller(endpoint(in_flight=1))
+        call, order = caller.call, caller.order
 
         async def part(name: str) -> None:
             inner = ordered("xy", lambda letter: call(f"{name}{letter}"), window=2)

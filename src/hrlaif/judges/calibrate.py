@@ -14,6 +14,7 @@ from hrlaif.artifacts import Journal, fingerprint
 from hrlaif.judges.compare import Vote, combine, compare, orders, pooled, votes_of
 from hrlaif.judges.panel import Panel, panel_of
 from hrlaif.metrics import bootstrap_mean, cohen_kappa, flip_rate, wilson
+from hrlaif.metrics.calibration import logit, platt_slope
 from hrlaif.models.base import ChatModel
 from hrlaif.models.flow import spread
 from hrlaif.progress import Progress
@@ -33,10 +34,6 @@ from hrlaif.types import (
 )
 
 PURPOSE = "calibration"
-# A probability nearer to 0 or 1 is taken for this one, and a steeper slope is not looked for.
-SURE = 1e-6
-MOST_SLOPE = 100.0
-Z = 1.959964
 _VERDICTS = {"A": Verdict.FIRST, "B": Verdict.SECOND, "tie": Verdict.TIE}
 
 
@@ -138,42 +135,18 @@ def quality(pairs: Sequence[CalibrationPair], labels: Sequence[Label]) -> dict[s
 
 
 def slope(pairs: Sequence[CalibrationPair], labels: Sequence[Label]) -> Metric:
-    """The b of `P(first is better) = sigmoid(b * logit p_first)` that fits the labelled pairs: 1 where the judge's
-    probabilities can be taken at their word, below 1 where it is too sure, 0 where they say nothing.
+    """How far the judge's probabilities can be taken at their word (`metrics.calibration.platt_slope`).
 
-    Platt scaling (Platt 1999, with its smoothed targets, so that a judge without a mistake gets a finite slope); no
-    intercept, since both orders of a pair leave no first one. Wald interval. Ties and unreadable labels are left out.
+    Both orders of a pair leave no first one, so nothing is lost without an intercept. Ties and unreadable labels are
+    left out.
     """
-    logits = [
-        _logit(label.p_first) * (1 if pair.label == "A" else -1)
-        for pair, label in zip(pairs, labels, strict=True)
-        if pair.label != "tie" and label.verdict is not Verdict.UNREADABLE
-    ]
-    target = (len(logits) + 1) / (len(logits) + 2)
-
-    def rises(b: float) -> bool:
-        return math.fsum(x * (target - _sigmoid(b * x)) for x in logits) > 0
-
-    low, high = 0.0, 1.0
-    while rises(high) and high < MOST_SLOPE:
-        low, high = high, 2 * high
-    for _ in range(60):
-        low, high = (middle, high) if rises(middle := (low + high) / 2) else (low, middle)
-    found = (low + high) / 2
-    information = math.fsum(x * x * _sigmoid(found * x) * _sigmoid(-found * x) for x in logits)
-    if not information:
-        return Metric("slope", math.nan, math.nan, math.nan, len(logits))
-    off = Z / math.sqrt(information)
-    return Metric("slope", found, max(0.0, found - off), found + off, len(logits))
-
-
-def _logit(p: float) -> float:
-    p = min(max(p, SURE), 1 - SURE)
-    return math.log(p / (1 - p))
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+    return platt_slope(
+        [
+            logit(label.p_first) * (1 if pair.label == "A" else -1)
+            for pair, label in zip(pairs, labels, strict=True)
+            if pair.label != "tie" and label.verdict is not Verdict.UNREADABLE
+        ]
+    )
 
 
 def judge_agreement(rows: Iterable[tuple[Verdict, Verdict]]) -> Metric:

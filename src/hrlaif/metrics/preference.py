@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from hrlaif.metrics.calibration import sigmoid
 from hrlaif.metrics.shares import Z_95, paired_shares, unmeasured
 from hrlaif.types import Metric, Verdict
 
@@ -50,7 +51,7 @@ def length_controlled_win_ratio(
     scale = math.sqrt(fmean(difference**2 for _, difference in rows)) or 1.0
     points = [(target, math.tanh(difference / scale)) for target, difference in rows] + [(0.5, 0.0)]
     intercept, error = _fit(points)
-    value, low, high = (_sigmoid(intercept + side * error) for side in (0, -Z_95, Z_95))
+    value, low, high = (sigmoid(intercept + side * error) for side in (0, -Z_95, Z_95))
     return Metric(name, value, low, high, len(rows), "share")
 
 
@@ -61,7 +62,7 @@ def _fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
         # Slope of the loss (ga, gb) and its curvature (haa, hab, hbb).
         ga, gb, haa, hab, hbb = 0.0, _SLOPE_PENALTY * b, 0.0, 0.0, _SLOPE_PENALTY
         for target, x in points:
-            p = _sigmoid(a + b * x)
+            p = sigmoid(a + b * x)
             residual, weight = p - target, p * (1 - p)
             ga, gb = ga + residual, gb + residual * x
             haa, hab, hbb = haa + weight, hab + weight * x, hbb + weight * x * x
@@ -70,11 +71,7 @@ def _fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
         a, b = a - step_a, b - step_b
         if abs(step_a) + abs(step_b) < 1e-9:
             break
-    squares = sum((_sigmoid(a + b * x) - target) ** 2 for target, x in points)
+    squares = sum((sigmoid(a + b * x) - target) ** 2 for target, x in points)
     # The 1/4 stands for the added tie as if it had been a win or a loss, so that all ties still leave a width.
     dispersion = (squares + 0.25) / (haa + 0.25)
     return a, math.sqrt(dispersion * hbb / determinant)
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

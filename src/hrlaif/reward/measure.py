@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hrlaif.metrics import measured, spearman, wilson
-from hrlaif.metrics.calibration import brier, curve, expected_calibration_error, log_loss
+from hrlaif.metrics.calibration import brier, curve, expected_calibration_error, log_loss, sigmoid
 from hrlaif.reward.data import TokenPair
 
 Plain = dict[str, Any]
@@ -44,7 +43,7 @@ def calibration(pairs: Sequence[TokenPair], chosen: Sequence[float], rejected: S
     `log_loss` in nats and `brier` stand beside what the labels themselves would get (`label_log_loss`,
     `label_brier`): no model can do better on these pairs.
     """
-    predicted = [_sigmoid(one - other) for one, other in zip(chosen, rejected, strict=True)]
+    predicted = [sigmoid(one - other) for one, other in zip(chosen, rejected, strict=True)]
     labels = [item.pair.probability for item in pairs]
     bins = curve(predicted, labels)
     return {
@@ -74,10 +73,6 @@ def length_correlation(pairs: Sequence[TokenPair], chosen: Sequence[float], reje
             spearman([*leads, *(-x for x in leads)], [*longer_by, *(-x for x in longer_by)], name="within pairs", n=n),
         ]
     )
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def _right(one: float, other: float) -> float:
